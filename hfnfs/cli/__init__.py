@@ -1,0 +1,1 @@
+"""The command line: only words and exit codes."""

@@ -1,0 +1,61 @@
+"""Every tunable of a mount, with its unit, its default and the reason for it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# A page of the block cache and the unit of every fetch: two Xet chunks of average size, so that
+# a random read of 4 KiB fetches a few hundred KiB at most (hub-and-xet §E.4).
+BLOCK_BYTES = 128 * KIB
+# READ and WRITE carry at most this; Linux clients cap rsize and wsize here (nfs-performance §4).
+TRANSFER_BYTES_MAX = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """How one volume is mounted and served."""
+
+    source: str  # as typed: "openai-community/gpt2", "datasets/x@rev", "hf://buckets/me/b/sub"
+    cache_dir: Path
+    mount_point: Path | None = None  # None: serve only
+    revision: str | None = None  # None: what the source names, else the default branch
+    endpoint: str | None = None  # None: as huggingface_hub finds it
+    token: str | None = field(default=None, repr=False)  # None: as huggingface_hub finds it
+    token_file: Path | None = None  # read again when it changes, and on a 401
+    offline: bool = False
+    read_only: bool = True
+
+    # What files look like. The Hub keeps neither owners nor modes.
+    uid: int = 0
+    gid: int = 0
+    file_mode: int = 0o444
+    directory_mode: int = 0o555
+
+    # Serving. Port 0: of the kernel's choice.
+    host: str = "127.0.0.1"
+    port: int = 0
+    # A Linux client sends a call again after 60 s (TCP); NFS3ERR_JUKEBOX has to come well before.
+    serve_deadline_s: float = 20.0
+    # Rounds of "wait, then run again" before a request is answered NFS3ERR_JUKEBOX.
+    attempts_max: int = 16
+    # Calls that wait on one connection before reading from it pauses; Linux sends up to 128.
+    calls_in_flight_max: int = 256
+
+    # Freshness of what can change (buckets): listings older than this are fetched again.
+    # It is also what the client is told to cache attributes for (actimeo).
+    metadata_ttl_s: float = 10.0
+    # Lookups of single names in a directory that is not listed before the whole is.
+    lookups_before_listing: int = 3
+
+    # Reading.
+    cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together
+    window_bytes_min: int = BLOCK_BYTES  # first read of a content, and random ones
+    window_bytes_max: int = 8 * MIB  # sequential: more only costs memory (hub-and-xet §E.1)
+    windows_in_flight_max: int = 4  # of one content
+    fetches_in_flight_max: int = 16  # of a mount: what the Hub and a home line bear
+    # One request to the Hub or CAS: to connect, and between two pieces of a body.
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 30.0

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub and Xet's content-addressed storage; implements Remote."""

@@ -1,0 +1,1 @@
+"""A Hub of one's own on loopback, over the real wire."""

@@ -1,0 +1,123 @@
+"""The vocabulary of the far side: what a repo or bucket is made of, and how to ask for it.
+
+What comes from the far side is a snapshot and frozen; what the mount shows is vfs/'s own.
+Paths are relative to the mounted folder, without a leading or trailing slash; "" is the folder
+itself. Nothing here is trusted for sizes, names or paths until it was checked by hub/.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ContentId:
+    """Identity of immutable remote bytes: equal ids, equal bytes.
+
+    `key` is "xet-" and Xet's 64 hex digits, or "git-" and the object id of a plain file: fit to
+    be a file's name. `path` and `revision` say where plain bytes are fetched and are no part of
+    the identity.
+    """
+
+    key: str
+    size: int  # bytes
+    path: str = field(default="", compare=False)
+    revision: str = field(default="", compare=False)
+
+    @property
+    def xet_hash(self) -> str | None:
+        """Xet's hash string of 64 hex digits; None for a plain file."""
+        return self.key[4:] if self.key.startswith("xet-") else None
+
+
+class Kind(Enum):
+    """What an entry is; the Hub knows no others."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEntry:
+    """One file or directory as the far side has it."""
+
+    name: str  # a single component, valid as a file name
+    kind: Kind
+    content: ContentId | None = None  # a file's bytes; None for a directory
+    mtime_ns: int | None = None  # since 1970; None: the far side keeps none
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 for a directory."""
+        return 0 if self.content is None else self.content.size
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The state of a repo or bucket that everything shown belongs to."""
+
+    token: str  # a commit's sha, or a bucket's updatedAt: equal tokens, nothing changed
+    modified_ns: int  # date of that state, since 1970
+    total_bytes: int | None = None  # of all files, where the far side tells
+    total_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All entries of one directory, by name."""
+
+    revision: str  # Revision.token it belongs to; "" when the far side does not say
+    entries: Mapping[str, RemoteEntry]
+
+
+class Piece(NamedTuple):
+    """Consecutive bytes of a content, from `offset` (bytes) on."""
+
+    offset: int
+    data: bytes | memoryview
+
+
+class Operation(NamedTuple):
+    """One change of a bucket; a commit is a sequence of them (hub-and-xet §A.2)."""
+
+    path: str
+    content: ContentId | None  # None: delete
+    mtime_ns: int = 0
+
+
+class Remote(Protocol):
+    """One repo at one revision, or one bucket, seen from the mounted folder.
+
+    Every method retries what is worth it within its own bounds and then raises a RemoteError.
+    """
+
+    immutable: bool  # a listing, once fetched, stays true (a repo pinned to a commit)
+
+    async def revision(self) -> Revision:
+        """What the far side has now; also the cheap probe for changes."""
+        ...
+
+    async def list(self, directory: str) -> Listing:
+        """All entries of `directory`. Raises RemoteEntryMissing."""
+        ...
+
+    async def find(self, paths: Sequence[str]) -> Mapping[str, RemoteEntry | None] | None:
+        """The entries of `paths`, None for what is not there; None in all: list instead.
+
+        A bucket's far side answers for files only, so a path that it does not know may be a
+        directory: such paths are left out of the mapping.
+        """
+        ...
+
+    def open(self, content: ContentId, start: int, end: int) -> AsyncIterator[Piece]:
+        """Stream pieces that follow each other and cover [start, end) of `content`.
+
+        They may begin before `start` and reach beyond `end` (whole Xet chunks), never beyond
+        the content's size. Ends only when all of the range was given, else raises RemoteError.
+        """
+        ...
+
+    async def commit(self, operations: Sequence[Operation]) -> Revision:
+        """Change the bucket. Raises what hub/errors.py makes of a refusal."""
+        ...

@@ -1,0 +1,1 @@
+"""All that waits: where memory and the far side meet."""

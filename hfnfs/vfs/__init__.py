@@ -1,0 +1,1 @@
+"""One exported volume: names, attributes and data, synchronous and without sockets."""

@@ -1,0 +1,1 @@
+"""Pure formats of Xet: hashes, chunks, xorbs, shards and reconstruction plans."""
