@@ -1,0 +1,75 @@
+"""What a request can be waiting for.
+
+A procedure runs synchronously over memory. If something is not there yet it raises NotYet before
+it has changed anything: a page fault. Somebody else meets the need and runs the procedure again.
+If all is done and must only become durable first, it returns Held.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from hfnfs.remote import ContentId
+
+T = TypeVar("T")
+
+
+class Extent(NamedTuple):
+    """Bytes [start, end) of a remote content, in the local cache."""
+
+    content: ContentId
+    start: int
+    end: int
+
+
+class Resident(NamedTuple):
+    """Cached bytes [start, end) read into memory and checked, so that taking them cannot block."""
+
+    content: ContentId
+    start: int
+    end: int
+
+
+class Named(NamedTuple):
+    """One name of a directory that is not listed: what it is, or that it is not there."""
+
+    directory: int  # fileid
+    name: bytes
+
+
+class Listed(NamedTuple):
+    """All entries of a directory, asked for at `not_before` (monotonic seconds) or later.
+
+    So a listing that was fetched for this very call satisfies it, however long that took.
+    """
+
+    directory: int  # fileid
+    not_before: float
+
+
+Need: TypeAlias = Extent | Resident | Named | Listed
+
+
+class NotYet(Exception):  # noqa: N818  a need, not an error
+    """Wait before: nothing has been changed; meet `need`, then run the request again."""
+
+    def __init__(self, need: Need) -> None:
+        super().__init__(need)
+        self.need = need
+
+
+class Held(NamedTuple, Generic[T]):
+    """Wait after: all is done; send `result` once `until` is met (COMMIT, FILE_SYNC)."""
+
+    result: T
+    until: Need
+
+
+class Pager(Protocol):
+    """Meets needs; transfer/ implements it, nfs3/ waits for it."""
+
+    def meet(self, need: Need) -> AbstractAsyncContextManager[None]:
+        """Enter once `need` is met; what it brought stays at hand until the block is left.
+
+        Raises the HfnfsError that says why it cannot be met. Bounded by its own deadlines.
+        """
+        ...
