@@ -49,7 +49,7 @@ class Listed(NamedTuple):
 Need: TypeAlias = Extent | Resident | Named | Listed
 
 
-class NotYet(Exception):  # noqa: N818  a need, not an error
+class NotYet(Exception):
     """Wait before: nothing has been changed; meet `need`, then run the request again."""
 
     def __init__(self, need: Need) -> None:

@@ -53,7 +53,7 @@ class Node:
         "uid",
     )
 
-    def __init__(  # noqa: PLR0913  what a node is born with
+    def __init__(
         self, fileid: int, generation: int, type_: FileType, name: bytes, parent: "Node | None"
     ) -> None:
         self.fileid = fileid
