@@ -5,15 +5,19 @@ The packed fattr3 (84 bytes) is kept until an attribute changes, so that replies
 
 import struct
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from hfnfs.remote import ContentId
+
+if TYPE_CHECKING:
+    from hfnfs.vfs.directory import Directory
 
 # fattr3 (RFC 1813 §2.5): type mode nlink uid gid | size used | rdev | fsid fileid | three times
 _FATTR3 = struct.Struct(">5I2Q2I2Q6I")
 FATTR3_BYTES = _FATTR3.size
 _NS = 1_000_000_000
 _SECONDS_MAX = 0xFFFFFFFF  # nfstime3 counts seconds in 32 bits
-BLOCK_512 = 512
+_USED_UNIT = 512  # bytes; `used` is told in whole ones, as du and st_blocks count
 
 
 class FileType(IntEnum):
@@ -29,15 +33,17 @@ class FileType(IntEnum):
 
 
 class Node:
-    """One file or directory. Only its owners in vfs/ change it, through `touch`-like methods.
+    """One file or directory; only the rooms of vfs/ change it, and then call `changed`.
 
-    Times are nanoseconds since 1970. `fsid` is the volume's.
+    Times are nanoseconds since 1970, sizes bytes; `fsid` is the volume's. `cookie` is its place
+    in the parent's listing, 0 while that is not listed (directory.py).
     """
 
     __slots__ = (
         "_fattr3",
         "atime_ns",
         "content",
+        "cookie",
         "ctime_ns",
         "fileid",
         "fsid",
@@ -54,13 +60,14 @@ class Node:
     )
 
     def __init__(
-        self, fileid: int, generation: int, type_: FileType, name: bytes, parent: "Node | None"
+        self, fileid: int, generation: int, type_: FileType, name: bytes, parent: "Directory | None"
     ) -> None:
         self.fileid = fileid
         self.generation = generation
         self.type = type_
         self.name = name
         self.parent = parent
+        self.cookie = 0
         self.fsid = 0
         self.mode = 0
         self.nlink = 1
@@ -86,7 +93,7 @@ class Node:
         self._fattr3 = None
 
     def _pack(self) -> bytes:
-        used = -(-self.size // BLOCK_512) * BLOCK_512
+        used = -(-self.size // _USED_UNIT) * _USED_UNIT
         return _FATTR3.pack(
             self.type, self.mode, self.nlink, self.uid, self.gid,
             self.size, used,

@@ -1,0 +1,73 @@
+"""What nodes look like where the far side says nothing, and what a caller may do with them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from hfnfs.vfs.node import FileType, Node
+
+# ACCESS3 bits (RFC 1813 §3.3.4)
+ACCESS_READ = 0x01
+ACCESS_LOOKUP = 0x02
+ACCESS_MODIFY = 0x04
+ACCESS_EXTEND = 0x08
+ACCESS_DELETE = 0x10
+ACCESS_EXECUTE = 0x20
+
+_R, _W, _X = 4, 2, 1
+_ANY_X = 0o111
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """Owner, modes and date of what comes from the far side, which keeps none of them."""
+
+    fsid: int
+    uid: int
+    gid: int
+    file_mode: int
+    directory_mode: int
+    modified_ns: int  # date of entries that have none of their own
+
+    def dress(self, node: Node, mtime_ns: int | None) -> None:
+        """Give a new node its owner, mode and dates."""
+        node.fsid = self.fsid
+        node.uid = self.uid
+        node.gid = self.gid
+        node.mode = self.directory_mode if node.type is FileType.DIR else self.file_mode
+        node.mtime_ns = self.modified_ns if mtime_ns is None else mtime_ns
+        node.atime_ns = node.ctime_ns = node.mtime_ns
+
+
+class Attributes:
+    """Who may do what."""
+
+    def __init__(self, *, read_only: bool) -> None:
+        self._read_only = read_only
+
+    def access(self, node: Node, uid: int | None, gids: Collection[int], wanted: int) -> int:
+        """Of the ACCESS3 bits `wanted`, those the caller has (RFC 1813 §3.3.4).
+
+        `uid` None is a caller without a name (AUTH_NONE), who has what others have. Root reads
+        and writes all, and executes what anyone may execute.
+        """
+        bits = _permission(node, uid, gids)
+        granted = ACCESS_READ if bits & _R else 0
+        if bits & _X:
+            granted |= ACCESS_LOOKUP if node.type is FileType.DIR else ACCESS_EXECUTE
+        if bits & _W and not self._read_only:
+            granted |= ACCESS_MODIFY | ACCESS_EXTEND
+            if node.type is FileType.DIR:
+                granted |= ACCESS_DELETE
+        return granted & wanted
+
+
+def _permission(node: Node, uid: int | None, gids: Collection[int]) -> int:
+    """The rwx bits that hold for a caller: of the owner, else the group, else the others."""
+    mode = node.mode
+    if uid == 0:
+        return _R | _W | (_X if node.type is FileType.DIR or mode & _ANY_X else 0)
+    if uid is not None and uid == node.uid:
+        return mode >> 6 & 7
+    if uid is not None and node.gid in gids:
+        return mode >> 3 & 7
+    return mode & 7
