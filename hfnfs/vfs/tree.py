@@ -18,13 +18,14 @@ from hfnfs.errors import NameTooLong, NoEntry, NotDirectory, StaleHandle
 from hfnfs.remote import Kind, Listing, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.merge import Appeared, Replaced, Vanished, changes, differs
+from hfnfs.vfs.merge import Appeared, Replaced, Vanished, changes
 from hfnfs.vfs.needs import Listed, Named, NotYet
 from hfnfs.vfs.node import FileType, Node
 
 NAME_BYTES_MAX = 255
 _FILEID_MASK = (1 << 63) - 1
 _LOW_HALF = 0xFFFFFFFF  # Darwin skips entries whose fileid has no low half
+_RETIRED_MAX = 100_000  # generations remembered; beyond it the oldest may be used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Tree:
 
     def apply_listing(self, directory: Directory, listing: Listing) -> None:
         """Show what the far side just listed."""
-        for change in changes(directory.children, listing.entries):
+        for change in tuple(changes(directory.children, listing.entries)):
             self._apply(directory, change)
         first = directory.listed_at is None
         if first:
@@ -202,6 +203,8 @@ class Tree:
             gone = below.pop()
             del self._nodes[gone.fileid]
             self._retired[gone.fileid] = gone.generation
+            if len(self._retired) > _RETIRED_MAX:
+                del self._retired[next(iter(self._retired))]
             if isinstance(gone, Directory):
                 below.extend(gone.children.values())
             else:
@@ -209,6 +212,7 @@ class Tree:
                 self.byte_count -= gone.size
         if isinstance(node, Directory) and node.parent is not None:
             node.parent.nlink -= 1
+            node.parent.changed()
 
     def _generation(self, fileid: int) -> int:
         """0, or one more than the node had that lived under this fileid before."""

@@ -7,7 +7,6 @@ from hfnfs.remote import Revision
 from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.node import Node
 from hfnfs.vfs.tree import Tree
 
 
