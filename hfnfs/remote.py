@@ -78,14 +78,6 @@ class Piece(NamedTuple):
     data: bytes | memoryview
 
 
-class Operation(NamedTuple):
-    """One change of a bucket; a commit is a sequence of them (hub-and-xet §A.2)."""
-
-    path: str
-    content: ContentId | None  # None: delete
-    mtime_ns: int = 0
-
-
 class Remote(Protocol):
     """One repo at one revision, or one bucket, seen from the mounted folder.
 
@@ -116,8 +108,4 @@ class Remote(Protocol):
         They may begin before `start` and reach beyond `end` (whole Xet chunks), never beyond
         the content's size. Ends only when all of the range was given, else raises RemoteError.
         """
-        ...
-
-    async def commit(self, operations: Sequence[Operation]) -> Revision:
-        """Change the bucket. Raises what hub/errors.py makes of a refusal."""
         ...
