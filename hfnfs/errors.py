@@ -174,6 +174,18 @@ class MountFailed(HostError):
     """The mount helper was run and failed for another reason."""
 
 
+class UnmountFailed(HostError):
+    """The mount is still there, whatever was tried; the message says what to do."""
+
+
+class Interrupted(HostError):
+    """A signal came before there was anything to end in order."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted")
+        self.signal_number = signal_number
+
+
 class PortRefused(HostError):
     """The port to serve on cannot be had."""
 
