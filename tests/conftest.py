@@ -55,10 +55,11 @@ def keep_to(home: Path) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    deep = config.getoption("--deep")
+    if not config.getoption("--deep"):
+        long_form = [item for item in items if item.get_closest_marker("deep")]
+        config.hook.pytest_deselected(items=long_form)
+        items[:] = [item for item in items if item not in long_form]
     for item in items:
-        if item.get_closest_marker("deep") and not deep:
-            item.add_marker(pytest.mark.skip(reason="the long form: run with --deep"))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             item.fixturenames.insert(0, "no_task_left")
 
