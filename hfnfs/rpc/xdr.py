@@ -45,8 +45,8 @@ def encode(codec: Codec[T], value: T) -> bytes:
     packer = Packer()
     try:
         codec.pack(packer, value)
-    except Error as error:
-        raise ValueError(f"{value!r} does not fit its codec: {error}") from error
+    except (Error, WireError) as error:
+        raise ValueError(f"{type(value).__name__} does not fit its codec: {error}") from error
     return packer.get_buffer()
 
 
@@ -57,16 +57,24 @@ def decode(
 
     Raises WireError if the bytes end early, are left over or are not as declared.
     """
-    body = bytes(memoryview(buf)[pos:end])
-    unpacker = Unpacker(body)
+    value, stop = decode_prefix(codec, buf, pos, end)
+    if stop != (len(buf) if end is None else end):
+        raise WireError("bytes are left over behind the value")
+    return value
+
+
+def decode_prefix(
+    codec: Codec[T], buf: bytes | bytearray | memoryview, pos: int = 0, end: int | None = None
+) -> tuple[T, int]:
+    """Give the value at the front of buf[pos:end] and where in buf it ends."""
+    unpacker = Unpacker(bytes(memoryview(buf)[pos:end]))
     try:
         value = codec.unpack(unpacker)
-        unpacker.done()
     except EOFError as error:
-        raise WireError(f"{len(body)} bytes end before the value does") from error
+        raise WireError("the bytes end before the value does") from error
     except Error as error:
         raise WireError(error.msg) from error
-    return value
+    return value, pos + unpacker.get_position()
 
 
 # ---------------------------------------------------------------- numbers
@@ -255,19 +263,20 @@ def union_of(
     discriminant; as it stands (...) there is none, and others are refused.
     """
 
+    def arm_of(tag: D) -> Codec[Any]:
+        arm = arms.get(tag, default)
+        if arm is ...:
+            raise WireError(f"the union has no arm for {tag!r}")
+        return arm or void
+
     def pack(packer: Packer, value: tuple[D, Any]) -> None:
         tag, content = value
-        arm = arms.get(tag, default)
-        if isinstance(arm, EllipsisType):
-            raise ValueError(f"the union has no arm for {tag!r}")
+        arm = arm_of(tag)
         discriminant.pack(packer, tag)
-        (arm or void).pack(packer, content)
+        arm.pack(packer, content)
 
     def unpack(unpacker: Unpacker) -> tuple[D, Any]:
         tag = discriminant.unpack(unpacker)
-        arm = arms.get(tag, default)
-        if isinstance(arm, EllipsisType):
-            raise WireError(f"the union has no arm for {tag!r}")
-        return tag, (arm or void).unpack(unpacker)
+        return tag, arm_of(tag).unpack(unpacker)
 
     return Codec(pack, unpack)
