@@ -1,0 +1,169 @@
+"""⏳ From the first check to the last unmount: how long a mount, or a bare server, lives.
+
+    starting --mounted--> mounted --gone from the mount table--> over
+       |                     | SIGINT, SIGTERM, SIGHUP
+       | signal              v
+       v                  leaving: clean unmount --done--> over
+    Interrupted              | busy: say who holds it, go on serving, try again
+                             v a second signal, or the patience is over
+                          detached: lazy unmount, then by force --> over, or UnmountFailed
+
+What is served is handed in as a context manager: this room knows no server.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from hfnfs.errors import UnmountFailed
+from hfnfs.host.holders import holders
+from hfnfs.host.mount_command import NfsTarget, Unmount
+from hfnfs.host.mount_watch import MountTable, mount_table, set_within
+from hfnfs.host.mounting import Mounting
+from hfnfs.host.preflight import (
+    MountPoint,
+    Surroundings,
+    check_machine,
+    prepare_mount_point,
+    remove_made,
+)
+from hfnfs.host.stopping import StopRequests
+
+log = logging.getLogger(__name__)
+
+# How often, and after how long, a busy mount is tried again before it is detached: 20 s in all,
+# less than the 30 s or more that service managers wait before SIGKILL, which would leave a dead
+# mount behind.
+BUSY_TRIES = 10
+BUSY_RETRY_S = 2.0
+HOLDERS_NAMED_MAX = 5
+
+
+class Served(Protocol):
+    """What a server says of itself once it serves."""
+
+    @property
+    def port(self) -> int:
+        """Where NFS and MOUNT are served on 127.0.0.1."""
+        ...
+
+    @property
+    def export(self) -> str:
+        """The path to mount."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every change is refused."""
+        ...
+
+
+S = TypeVar("S", bound=Served)
+Serving = AbstractAsyncContextManager[S]
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """Where to mount, as typed, and how."""
+
+    path: str
+    attributes_cached_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What came of a plan."""
+
+    point: MountPoint
+    target: NfsTarget
+    sudo: bool  # unmounting needs it too
+
+
+async def stay_mounted(
+    plan: MountPlan, serving: Serving[S], on_mounted: Callable[[S, Mounted], None]
+) -> None:
+    """Serve and mount, and return when the mount is gone: by itself or after a signal.
+
+    Raises the HostError of the check that failed, before anything was served, Interrupted, or
+    UnmountFailed.
+    """
+    with StopRequests() as stop, mount_table() as table:
+        machine = await asyncio.to_thread(lambda: check_machine(Surroundings()))
+        point = await asyncio.to_thread(prepare_mount_point, plan.path, table.read())
+        try:
+            async with serving as served:
+                target = _target(served, plan)
+                mounting = Mounting(machine, target, point.path, table)
+                await mounting.mount()
+                stop.orderly()
+                try:
+                    on_mounted(served, Mounted(point, target, machine.sudo))
+                    await until_over(mounting, stop, table)
+                finally:
+                    # Still there only if the server, or we, have failed: rather no mount than one
+                    # on which everybody hangs.
+                    await mounting.unmount_at_any_price()
+        finally:
+            await asyncio.to_thread(remove_made, point.made)
+
+
+async def stay_serving(
+    plan: MountPlan, serving: Serving[S], on_serving: Callable[[S, NfsTarget], None]
+) -> None:
+    """Serve without mounting, until a signal."""
+    with StopRequests() as stop:
+        async with serving as served:
+            stop.orderly()
+            on_serving(served, _target(served, plan))
+            await stop.wake.wait()
+
+
+def _target(served: Served, plan: MountPlan) -> NfsTarget:
+    target = NfsTarget(served.port, served.export)
+    return replace(target, read_only=served.read_only, attributes_cached_s=plan.attributes_cached_s)
+
+
+async def until_over(mounting: Mounting, stop: StopRequests, table: MountTable) -> None:
+    """Return when the mount is gone; take it away when a signal asks. Raises UnmountFailed."""
+    while mounting.is_there():
+        if stop.asked:
+            await _leave(mounting, stop)
+            return
+        await table.changed(stop.wake)
+        stop.wake.clear()
+
+
+async def _leave(mounting: Mounting, stop: StopRequests) -> None:
+    """Unmount; wait for those who use it, up to a second signal or BUSY_TRIES."""
+    for attempt in range(BUSY_TRIES):
+        outcome = await mounting.unmount(Unmount.CLEAN)
+        if not mounting.is_there():
+            return
+        if stop.asked > 1:
+            break
+        if attempt == 0:
+            await _say_who(mounting, outcome.said)
+        stop.wake.clear()
+        await set_within(stop.wake, BUSY_RETRY_S)
+    log.warning("%s is in use; detaching it all the same", mounting.mount_point)
+    if not await mounting.unmount_at_any_price():
+        raise UnmountFailed(
+            f"{mounting.mount_point} is still mounted and will not answer any more: "
+            f"run `umount -f -l {mounting.mount_point}` as root"
+        )
+
+
+async def _say_who(mounting: Mounting, said: str) -> None:
+    found = await asyncio.to_thread(holders, mounting.mount_point)
+    named = ", ".join(str(holder) for holder in found[:HOLDERS_NAMED_MAX]) or said
+    more = f" and {len(found) - HOLDERS_NAMED_MAX} more" if len(found) > HOLDERS_NAMED_MAX else ""
+    log.warning(
+        "%s is in use by %s%s: still serving, and trying again; "
+        "end them, or send the signal once more to detach it at once",
+        mounting.mount_point,
+        named,
+        more,
+    )

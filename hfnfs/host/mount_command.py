@@ -1,0 +1,124 @@
+"""The commands that mount and unmount an NFS volume of this machine, as argument lists.
+
+Pure: nothing is run, looked up or asked here. The options are those of nfs(5) on Linux and
+mount_nfs(8) on macOS.
+"""
+
+import shlex
+from dataclasses import dataclass
+from enum import Enum
+
+from hfnfs.config import TRANSFER_BYTES_MAX
+
+
+class System(Enum):
+    """Operating systems whose NFS client we know how to call."""
+
+    LINUX = "Linux"
+    MACOS = "Darwin"
+
+
+@dataclass(frozen=True, slots=True)
+class NfsTarget:
+    """What is served, and how a client should mount it."""
+
+    port: int  # NFS and MOUNT are both served here
+    export: str = "/"
+    host: str = "127.0.0.1"
+    read_only: bool = True
+    attributes_cached_s: float = 10.0
+
+    @property
+    def device(self) -> str:
+        """What the mount table shows as the source."""
+        return f"{self.host}:{self.export}"
+
+
+class Unmount(Enum):
+    """Ways to unmount, the kindest first."""
+
+    CLEAN = "clean"  # refused while somebody uses it
+    LAZY = "lazy"  # out of sight at once, gone when nobody uses it any more
+    FORCE = "force"  # and calls that wait for the server fail
+
+
+# In tenths of a second. Linux' own default for TCP, said aloud because answers of NFS3ERR_JUKEBOX
+# have to come well before it (MountConfig.serve_deadline_s).
+_TIMEO = 600
+# A read-only mount whose server is gone answers EIO after timeo * (retrans + 1) instead of
+# hanging every process that looks at it: no write can be lost by it.
+_RETRANS = 2
+
+
+def mount_options(target: NfsTarget, system: System) -> str:
+    """What follows -o."""
+    both = [
+        "vers=3",
+        "tcp",
+        f"port={target.port}",
+        f"mountport={target.port}",
+        f"rsize={TRANSFER_BYTES_MAX}",
+        f"wsize={TRANSFER_BYTES_MAX}",
+        # Rounded down: what the user was promised as freshness is not stretched. 0: no caching.
+        f"actimeo={int(target.attributes_cached_s)}",
+        "nosuid",
+        "nodev",
+    ]
+    if target.read_only:
+        both += ["soft", f"timeo={_TIMEO}", f"retrans={_RETRANS}"]
+    if system is System.MACOS:
+        # nolocks would make flock(2) fail; locallocks keeps locks on this machine.
+        return ",".join([*both, "locallocks", *(["rdonly"] if target.read_only else [])])
+    linux = [
+        "mountvers=3",
+        "mountproto=tcp",
+        "nolock",  # locks are this machine's own: there is no lock manager to ask
+        "noacl",  # nor an NFSACL program: do not probe for it
+    ]
+    return ",".join([*both, *linux, *(["ro"] if target.read_only else [])])
+
+
+def mount_argv(
+    target: NfsTarget, mount_point: str, system: System, *, helper: str, sudo: bool
+) -> list[str]:
+    """Mount `target` at the absolute path `mount_point` by `helper` (mount.nfs or mount_nfs)."""
+    options = ["-o", mount_options(target, system)]
+    if system is System.MACOS:
+        argv = [helper, *options, target.device, mount_point]
+    else:
+        # retry=0: mount.nfs would go on for two minutes; we are there before it is called.
+        options[1] += ",retry=0"
+        argv = [helper, target.device, mount_point, *options]
+    return [*_SUDO, *argv] if sudo else argv
+
+
+def unmount_argv(mount_point: str, system: System, how: Unmount, *, sudo: bool) -> list[str]:
+    """Unmount the absolute path `mount_point`."""
+    flags = _UNMOUNT_FLAGS[system, how]
+    return [*(_SUDO if sudo else ()), "umount", *flags, mount_point]
+
+
+_SUDO = ("sudo", "-n")  # never asks for a password
+_UNMOUNT_FLAGS: dict[tuple[System, Unmount], tuple[str, ...]] = {
+    (System.LINUX, Unmount.CLEAN): (),
+    (System.LINUX, Unmount.LAZY): ("-l",),
+    (System.LINUX, Unmount.FORCE): ("-f", "-l"),
+    (System.MACOS, Unmount.CLEAN): (),
+    (System.MACOS, Unmount.LAZY): ("-f",),  # macOS has no lazy unmount
+    (System.MACOS, Unmount.FORCE): ("-f",),
+}
+
+
+def shell_line(argv: list[str]) -> str:
+    """The command as one can paste it into a shell."""
+    return shlex.join(argv)
+
+
+def libnfs_url(target: NfsTarget) -> str:
+    """The volume as libnfs and its programs (nfs-ls, nfs-cat, mpv …) take it.
+
+    libnfs takes all before the last slash for the export, and fails on an empty one.
+    """
+    export = target.export.rstrip("/") or "/"
+    port = f"nfsport={target.port}&mountport={target.port}"
+    return f"nfs://{target.host}{export}/?{port}"

@@ -1,0 +1,54 @@
+"""Signals that ask us to end, counted instead of killing us in the middle of something."""
+
+import asyncio
+import signal
+
+from hfnfs.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequests:
+    """Takes SIGINT, SIGTERM and SIGHUP while entered, in the main thread's event loop.
+
+    starting --signal--> the task that entered is cancelled, leaving raises Interrupted
+    starting --orderly()--> orderly --signal--> `asked` counts, `wake` is set
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.wake = asyncio.Event()
+        self._signal_number = 0
+        self._is_orderly = False
+        self._taken: list[signal.Signals] = []
+
+    def orderly(self) -> None:
+        """From now on whoever reads `asked` ends things."""
+        self._is_orderly = True
+
+    def __enter__(self) -> "StopRequests":
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        for number in _SIGNALS:
+            # nohup(1) has its child ignore SIGHUP; that stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._take, number)
+                self._taken.append(number)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._taken:
+            loop.remove_signal_handler(number)
+        if kind is asyncio.CancelledError and self.asked and not self._is_orderly:
+            assert self._task is not None
+            self._task.uncancel()
+            raise Interrupted(self._signal_number) from None
+
+    def _take(self, number: signal.Signals) -> None:
+        self.asked += 1
+        self._signal_number = number
+        self.wake.set()
+        if not self._is_orderly and self.asked == 1:
+            assert self._task is not None
+            self._task.cancel()
