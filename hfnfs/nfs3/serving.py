@@ -1,0 +1,191 @@
+"""How a program of ours serves a call: decode, run, encode; wait and run again if it must.
+
+    serve --run--> result ------------------------------> reply, now
+                   NotYet --pager.meet--> run --> ...  --> reply, later
+                   Held   --pager.meet------------------> reply, later
+                   HfnfsError ---------------------------> failed reply
+
+A hit makes no task and no coroutine. A failure is an exception up to here, where the row of its
+procedure says what a failed reply carries.
+"""
+
+import logging
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from hfnfs.errors import FileError, HfnfsError, RemoteError, TryLater, WireError
+from hfnfs.nfs3.access import Access
+from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.status import Status, status_of
+from hfnfs.nfs3.types import ABSENT, PRESENT, STATUS_OK, Decoder, pack_post_op_attr, wcc_attr_of
+from hfnfs.nfs3.waiting import Waiting
+from hfnfs.rpc.message import ProcedureUnavailable
+from hfnfs.rpc.session import Body, Caller
+from hfnfs.rpc.xdr import Codec, encode
+from hfnfs.vfs.needs import Held, NotYet
+
+D = TypeVar("D")
+A = TypeVar("A")
+R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
+_U32 = struct.Struct(">I")
+
+
+# ----------------------------------------------------------- failed replies
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """The attributes that follow the status of a failed reply: those of one node, if at hand."""
+
+    absent: bytes
+    present: Callable[[bytes], bytes]  # of the node's packed fattr3
+    handle_in: Callable[[Any], bytes]  # of the arguments
+
+    def of(self, export: Export, args: Any) -> bytes:
+        """Give the trailer for a call with these arguments."""
+        try:
+            return self.present(export.node(self.handle_in(args)).fattr3)
+        except FileError:  # no node there: RFC 1813 §2.5 asks for the best effort only
+            return self.absent
+
+
+def post_op_attr(path: str) -> Trailer:
+    """Give the trailer of a procedure that changes nothing; `path` leads to the handle in args."""
+    return Trailer(ABSENT, pack_post_op_attr, attrgetter(path))
+
+
+def wcc_data(path: str) -> Trailer:
+    """Give the trailer of a procedure that changes the object whose handle is at `path`.
+
+    What has failed has changed nothing, so before and after are the same, and the client keeps
+    what it has cached (Linux drops it when they differ or `before` is absent).
+    """
+    return Trailer(
+        ABSENT + ABSENT,
+        lambda fattr3: PRESENT + wcc_attr_of(fattr3) + PRESENT + fattr3,
+        attrgetter(path),
+    )
+
+
+Failure = Callable[[D, A | None, Status], bytes]
+
+
+def failure(*trailers: Trailer) -> Failure[Export, Any]:
+    """Give what encodes a failed reply: its status, then the trailers.
+
+    Without arguments (None) no attributes are looked for.
+    """
+    nothing = b"".join(trailer.absent for trailer in trailers)
+
+    def encode_failure(export: Export, args: Any, status: Status) -> bytes:
+        if args is None:
+            return _U32.pack(status) + nothing
+        return _U32.pack(status) + b"".join(trailer.of(export, args) for trailer in trailers)
+
+    return encode_failure
+
+
+def encode_ok(codec: Codec[R]) -> Callable[[R], bytes]:
+    """Give the encoder of a result that follows status OK, as declared."""
+    return lambda result: STATUS_OK + encode(codec, result)
+
+
+# ------------------------------------------------------------------ serving
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure(Generic[D, A, R]):
+    """One row of a program's table; `run` gets the program's desk, the arguments and who asks."""
+
+    name: str
+    decode: Decoder[A]
+    run: Callable[[D, A, Caller], R | Held[R]]
+    encode: Callable[[R], Body]
+    fail: Failure[D, A] | None = None  # None: its results cannot say that it failed
+    runs_once: bool = False  # not to be run again for a retransmission
+
+
+class Service(Generic[D]):
+    """One version of an RPC program: rows by procedure number, run over one desk."""
+
+    number: int
+    versions: tuple[int, int]
+    rows: Sequence[Procedure[D, Any, Any]]
+
+    def __init__(self, desk: D, *, access: Access, waiting: Waiting) -> None:
+        self._desk = desk
+        self._access = access
+        self._waiting = waiting
+
+    def runs_once(self, version: int, procedure: int) -> bool:
+        """Whether the procedure's reply is kept for retransmissions."""
+        return procedure < len(self.rows) and self.rows[procedure].runs_once
+
+    def serve(
+        self,
+        version: int,
+        procedure: int,
+        caller: Caller,
+        buf: bytes | memoryview,
+        pos: int,
+        end: int,
+    ) -> Body | Awaitable[Body]:
+        """Answer now if memory can; else give what will answer.
+
+        Raises ProcedureUnavailable, CallRefused, WireError.
+        """
+        if procedure >= len(self.rows):
+            raise ProcedureUnavailable(procedure)
+        self._access.check(caller)
+        row = self.rows[procedure]
+        try:
+            args = row.decode(buf, pos, end)
+        except struct.error as error:
+            raise WireError(f"{row.name}: its arguments end early") from error
+        try:
+            result = row.run(self._desk, args, caller)
+            if type(result) is not Held:
+                return row.encode(result)
+        except NotYet as not_yet:
+            attempt = partial(self._attempt, row, args, caller)
+            return self._later(row, args, self._waiting.rerun(attempt, not_yet.need))
+        except HfnfsError as error:
+            return self._failed(row, args, error)
+        except Exception as error:  # a bug: a rim
+            return self._broken(row, error)
+        return self._later(row, args, self._waiting.hold(_encoded(row, result)))
+
+    def _attempt(self, row: Procedure[D, A, R], args: A, caller: Caller) -> Body | Held[Body]:
+        result = row.run(self._desk, args, caller)
+        return _encoded(row, result) if isinstance(result, Held) else row.encode(result)
+
+    async def _later(self, row: Procedure[D, A, R], args: A, reply: Awaitable[Body]) -> Body:
+        try:
+            return await reply
+        except HfnfsError as error:
+            return self._failed(row, args, error)
+        except Exception as error:  # a bug: a rim
+            return self._broken(row, error)
+
+    def _failed(self, row: Procedure[D, A, R], args: A, error: HfnfsError) -> bytes:
+        if row.fail is None:
+            raise error
+        if isinstance(error, RemoteError | TryLater):  # what the user may have to know of
+            _log.warning("%s: %s: %s", row.name, type(error).__name__, error)
+        return row.fail(self._desk, args, status_of(error))
+
+    def _broken(self, row: Procedure[D, A, R], error: Exception) -> bytes:
+        if row.fail is None:
+            raise error
+        _log.error("%s failed", row.name, exc_info=error)
+        return row.fail(self._desk, None, Status.SERVERFAULT)
+
+
+def _encoded(row: Procedure[D, A, R], held: Held[R]) -> Held[Body]:
+    return Held(row.encode(held.result), held.until)
