@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -20,6 +21,7 @@ class MountConfig:
 
     source: str  # as typed: "openai-community/gpt2", "datasets/x@rev", "hf://buckets/me/b/sub"
     cache_dir: Path
+    kind: Literal["repo", "bucket"] | None = None  # what the command says; None: the source does
     mount_point: Path | None = None  # None: serve only
     revision: str | None = None  # None: what the source names, else the default branch
     endpoint: str | None = None  # None: as huggingface_hub finds it
