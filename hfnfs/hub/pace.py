@@ -1,0 +1,104 @@
+"""How fast to ask: what servers demand (RateLimit, Retry-After), and how long to wait unasked."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from hfnfs.clock import Clock
+
+# The Hub counts requests in windows of 5 minutes; nobody can rightly ask for a longer pause.
+PAUSE_MAX_S = 300.0
+# Those that waited for the same moment come back spread over this time.
+SPREAD_S = 1.0
+
+# `"api";r=0;t=55`: of the class "api", 0 requests remain until a reset in 55 s.
+_RATE_LIMIT = re.compile(r'"[^"]*"\s*;\s*r\s*=\s*(\d{1,9})\s*;\s*t\s*=\s*(\d{1,9})')
+
+
+class Lane(Enum):
+    """Requests that share a limit and are counted together."""
+
+    API = "Hub API"
+    FILES = "plain files"
+    CAS = "Xet plans"
+    XORBS = "Xet data"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a request is tried."""
+
+    attempts_max: int = 5
+    # Longer than a client's request waits (it is told to come back), shorter than a user does.
+    total_s: float = 90.0
+    first_delay_s: float = 0.5
+    delay_max_s: float = 8.0
+
+    def delay_s(self, attempts: int) -> float:
+        """How long to wait after so many attempts, when nobody says; half of it is chance."""
+        delay = min(self.first_delay_s * 2.0 ** (attempts - 1), self.delay_max_s)
+        return delay * random.uniform(0.5, 1.0)
+
+
+class Pace:
+    """Keeps back whole lanes that a server asked to pause; one for all requests."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._paused_until: dict[tuple[Lane, str], float] = {}
+
+    def wait_s(self, lane: Lane, origin: str) -> float:
+        """How long requests of this lane have to wait now; 0: not at all."""
+        until = self._paused_until.get((lane, origin))
+        if until is None:
+            return 0.0
+        left = until - self._clock.now()
+        if left > 0:
+            return left + random.uniform(0, SPREAD_S)
+        del self._paused_until[lane, origin]
+        return 0.0
+
+    def note(
+        self, lane: Lane, origin: str, status: int, headers: Mapping[str, str]
+    ) -> float | None:
+        """Take in what an answer demands: that the lane pauses, or this request alone.
+
+        Returns the seconds that this request has to wait besides; None: the answer says nothing.
+        """
+        limit_s = rate_limit_s(headers)
+        after_s = retry_after_s(headers, self._clock.wall_ns())
+        pause_s = max(limit_s or 0.0, after_s or 0.0) if status == 429 else limit_s
+        if pause_s:
+            until = self._clock.now() + pause_s
+            known = self._paused_until.get((lane, origin), until)
+            self._paused_until[lane, origin] = max(until, known)
+        if status == 429:
+            return 0.0 if pause_s else None
+        return after_s if status >= 500 else None
+
+
+def rate_limit_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the server takes more requests, if none remain (RateLimit)."""
+    waits = [
+        min(float(reset), PAUSE_MAX_S)
+        for remaining, reset in _RATE_LIMIT.findall(headers.get("RateLimit", ""))
+        if int(remaining) == 0
+    ]
+    return max(waits, default=None)
+
+
+def retry_after_s(headers: Mapping[str, str], wall_ns: int) -> float | None:
+    """Seconds that Retry-After asks for, which may be a number or a date (RFC 9110 §10.2.3)."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), PAUSE_MAX_S)
+    try:
+        date = parsedate_to_datetime(value)
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - wall_ns / 1e9
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), PAUSE_MAX_S)
