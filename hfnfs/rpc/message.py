@@ -151,14 +151,16 @@ def decode_call(buf: bytes | memoryview, pos: int, end: int) -> tuple[CallHeader
     return decode_prefix(CALL_HEADER, buf, pos, end)
 
 
-def decode_credential(auth: OpaqueAuth) -> Credential:
+def decode_credential(credential: OpaqueAuth, verifier: OpaqueAuth) -> Credential:
     """Tell who is calling; raises CallRefused for what does not decode and for other flavours."""
-    if auth.flavor == AUTH_NONE:
-        return AuthNone()
-    if auth.flavor != AUTH_SYS:
+    if credential.flavor not in {AUTH_NONE, AUTH_SYS}:
         raise CallRefused(AuthStat.REJECTEDCRED)
+    if verifier.flavor != AUTH_NONE or verifier.body:
+        raise CallRefused(AuthStat.BADVERF)
+    if credential.flavor == AUTH_NONE:
+        return AuthNone()
     try:
-        return decode(AUTH_SYS_PARMS, auth.body)
+        return decode(AUTH_SYS_PARMS, credential.body)
     except WireError as error:
         raise CallRefused(AuthStat.BADCRED) from error
 
@@ -235,8 +237,8 @@ class ProcedureUnavailable(CallFailed):
 class GarbageArguments(CallFailed):
     """The arguments do not decode."""
 
-    def __init__(self) -> None:
-        super().__init__("arguments do not decode", accepted(AcceptStat.GARBAGE_ARGS))
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"arguments: {fact}", accepted(AcceptStat.GARBAGE_ARGS))
 
 
 class CallBroken(CallFailed):
