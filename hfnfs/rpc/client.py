@@ -193,7 +193,7 @@ class RpcClient(asyncio.BufferedProtocol):
         """See asyncio."""
         self._reader.received(nbytes)
         try:
-            while (record := self._reader.next()) is not None:
+            for record in self._reader.records():
                 self._answer(*decode_reply(*record))
         except WireError as error:
             self._fail(NoAnswer(f"what the server sends is no reply: {error}"))

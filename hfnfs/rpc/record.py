@@ -13,7 +13,7 @@ points out the records in it; a writer hands large parts to the socket as they c
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 from hfnfs.errors import WireError
@@ -37,13 +37,13 @@ class RecordReader:
     """Finds the records in received bytes, without moving them.
 
     The stream goes on in the memory that `space` gives; tell `received` how much came, then take
-    each record with `next`. A record is good until the next `space`. A record that is larger than
-    a receive is received exactly to its end, so that what follows it need not be moved.
+    the complete `records`. They are good until the next `space`. A record that is larger than a
+    receive is received exactly to its end, so that what follows it need not be moved.
     """
 
     def __init__(self, record_bytes_max: int) -> None:
         self._record_bytes_max = record_bytes_max
-        self._start = 0  # of what `next` has not given yet
+        self._start = 0  # of what `records` has not given yet
         self._filled = 0  # end of what was received
         self._wanted = 0  # where the fragment that waits for its rest will end
         self._fragments = bytearray()  # of a record whose last one is still to come
@@ -65,29 +65,30 @@ class RecordReader:
         """Note that the first count bytes of `space` have come."""
         self._filled += count
 
-    def next(self) -> tuple[memoryview, int, int] | None:
-        """Give the oldest complete record that was not given yet, as (memory, start, end).
+    def records(self) -> Iterator[tuple[memoryview, int, int]]:
+        """Give the complete records that were not given yet, oldest first: (memory, start, end).
 
         Raises WireError for a record longer than record_bytes_max, as soon as its mark says so:
         the stream cannot go on from there.
         """
-        while (start := self._start + MARK_BYTES) <= self._filled:
-            (mark,) = _MARK.unpack_from(self._readable, self._start)
+        readable, filled = self._readable, self._filled
+        while (start := self._start + MARK_BYTES) <= filled:
+            (mark,) = _MARK.unpack_from(readable, self._start)
             length = mark & LENGTH_BITS
             if length + len(self._fragments) > self._record_bytes_max:
                 raise WireError(f"a record of more than {self._record_bytes_max} bytes")
             end = start + length
-            if end > self._filled:
+            if end > filled:
                 self._wanted = end
-                break
+                return
             self._start = end
             if mark & LAST_FRAGMENT and not self._fragments:
                 self._empty_fragments = 0
-                return self._readable, start, end
+                yield readable, start, end
+                continue
             self._collect(start, end)
             if mark & LAST_FRAGMENT:
-                return self._collected()
-        return None
+                yield self._collected()
 
     def _collect(self, start: int, end: int) -> None:
         """Put a fragment aside until its record is complete."""
@@ -129,11 +130,12 @@ class RecordWriter:
         self._small: list[bytes | memoryview] = []  # newer than the pieces, not joined yet
         self._pieces: deque[bytes | memoryview] = deque()
 
-    def add(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Append a record that consists of parts."""
-        length = sum(map(len, parts))
+    def add(self, head: bytes, body: bytes | list[bytes | memoryview] = b"") -> None:
+        """Append a record: head, and body behind it."""
+        parts = [body] if isinstance(body, bytes) else body
+        length = len(head) + sum(map(len, parts))
         self.unsent += MARK_BYTES + length
-        self._small.append(_MARK.pack(LAST_FRAGMENT | length))
+        self._small += (_MARK.pack(LAST_FRAGMENT | length), head)
         for part in parts:
             if len(part) > JOINED_BYTES_MAX:
                 self._join()

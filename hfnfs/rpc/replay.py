@@ -32,7 +32,7 @@ class CallKey(NamedTuple):
     program: int
     version: int
     procedure: int
-    xid: int
+    xid: bytes
     arguments: bytes  # their digest
 
 

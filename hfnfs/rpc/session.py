@@ -40,11 +40,8 @@ log = logging.getLogger(__name__)
 K = TypeVar("K")
 V = TypeVar("V")
 
-# A call without credential: six words, then flavour and length of credential and verifier.
-_HEADER_BYTES = 40
-_XID_AND_CREDENTIAL_LENGTH = struct.Struct(">I24xI")
-_XID = struct.Struct(">I")
-_SUCCESS = struct.Struct(">I20s")
+_XID_BYTES = 4
+_CREDENTIAL_OFFSET = 24
 _ACCEPTED = accepted(AcceptStat.SUCCESS)
 # Headers and users remembered on a connection: 22 procedures each of some 40 users.
 _ROUTES_MAX = 1024
@@ -101,14 +98,14 @@ class Route:
     name: str
     run: Run
     # From xid and digest of the arguments; None for calls that may run twice.
-    key: Callable[[int, bytes], CallKey] | None = None
+    key: Callable[[bytes, bytes], CallKey] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A call whose result has to be awaited."""
 
-    xid: int
+    xid: bytes
     name: str
     result: Awaitable[Body]
     once: RunningCall | None  # set if it must be brought to its end, connection or not
@@ -148,6 +145,7 @@ class Session:
         self._peer = peer
         self._callers: dict[bytes, Caller] = {}  # by their credential and verifier
         self._routes: dict[bytes, Route] = {}  # by the header behind the xid
+        self._front = struct.Struct(f"{_XID_BYTES}s{_CREDENTIAL_OFFSET}s")
         self._waiting = 0
         self._is_lost = False
 
@@ -164,22 +162,22 @@ class Session:
 
         Raises WireError for what cannot be answered: the connection has to be closed.
         """
-        while not self.is_full:
-            record = self.incoming.next()
-            if record is None:
-                return
-            self._serve(*record)
+        if not self.is_full:
+            for buf, start, end in self.incoming.records():
+                self._serve(buf, start, end)
+                if self.is_full:
+                    return
 
     def finish(self, pending: Pending, body: Body) -> None:
         """Answer a call with the result that was awaited."""
         self._waiting -= 1
-        self._answer(_success(pending.xid, body), pending.once)
+        self._answer(pending.once, pending.xid + _ACCEPTED, body)
         self._line.wake()
 
     def fail(self, pending: Pending, error: BaseException) -> None:
         """Answer a call whose result is an error."""
         self._waiting -= 1
-        self._answer(_failure(pending.xid, pending.name, error), pending.once)
+        self._answer(pending.once, pending.xid + _failure(pending.name, error))
         self._line.wake()
 
     def cancel(self, pending: Pending) -> None:
@@ -195,18 +193,17 @@ class Session:
     def deliver(self, reply: bytes) -> None:
         """Send a whole reply; does nothing if the connection is gone."""
         if not self._is_lost:
-            self.outgoing.add((reply,))
+            self.outgoing.add(reply)
             self._line.wake()
 
     # ------------------------------------------------------------- one call
 
     def _serve(self, buf: memoryview, start: int, end: int) -> None:
         route = None
-        if end - start >= _HEADER_BYTES:
-            xid, credential_length = _XID_AND_CREDENTIAL_LENGTH.unpack_from(buf, start)
-            arguments = start + _HEADER_BYTES + (credential_length + 3 & ~3)
-            if arguments <= end:
-                route = self._routes.get(bytes(buf[start + 4 : arguments]))
+        arguments = start + self._front.size  # if this header is as long as the one before
+        if arguments <= end:
+            xid, header = self._front.unpack_from(buf, start)
+            route = self._routes.get(header)
         if route is None:
             xid, route, arguments = self._learn(buf, start, end)
         once = None
@@ -218,33 +215,40 @@ class Session:
         try:
             body = route.run(buf, arguments, end)
         except Exception as error:  # the rim: a bug costs one call
-            self._answer(_failure(xid, route.name, error), once)
+            self._answer(once, xid + _failure(route.name, error))
             return
-        if isinstance(body, (bytes, list)):
-            self._answer(_success(xid, body), once)
-        else:
+        if not isinstance(body, (bytes, list)):
             self._waiting += 1
             self._line.wait(Pending(xid, route.name, body, once))
+        elif once is None:
+            self.outgoing.add(xid + _ACCEPTED, body)
+        else:
+            self._answer(once, xid + _ACCEPTED, body)
 
-    def _answer(self, parts: list[bytes | memoryview], once: RunningCall | None) -> None:
+    def _answer(self, once: RunningCall | None, head: bytes, body: Body = b"") -> None:
         if once is not None:
-            self._replies.finish(once, b"".join(parts))
+            parts = [body] if isinstance(body, bytes) else body
+            self._replies.finish(once, b"".join([head, *parts]))
         elif not self._is_lost:
-            self.outgoing.add(parts)
+            self.outgoing.add(head, body)
 
     # --------------------------------------------------------------- routes
 
-    def _learn(self, buf: memoryview, start: int, end: int) -> tuple[int, Route, int]:
+    def _learn(self, buf: memoryview, start: int, end: int) -> tuple[bytes, Route, int]:
         """Decode the header of a call: its xid, where it goes, where its arguments start."""
+        xid = bytes(buf[start : start + _XID_BYTES])
         try:
             header, arguments = decode_call(buf, start, end)
-            caller = self._caller(header, bytes(buf[start + 24 : arguments]))
-            route = self._route(header, caller)
+            behind_xid = bytes(buf[start + _XID_BYTES : arguments])
+            self._front = struct.Struct(f"{_XID_BYTES}s{len(behind_xid)}s")
+            route = self._routes.get(behind_xid)
+            if route is None:
+                caller = self._caller(header, bytes(buf[start + _CREDENTIAL_OFFSET : arguments]))
+                route = self._route(header, caller)
+                _remember(self._routes, behind_xid, route)
         except CallFailed as failure:
-            (xid,) = _XID.unpack_from(buf, start)
             return xid, Route("call", partial(_refuse, failure)), end
-        _remember(self._routes, bytes(buf[start + 4 : arguments]), route)
-        return header.xid, route, arguments
+        return xid, route, arguments
 
     def _route(self, header: CallHeader, caller: Caller) -> Route:
         program = self._programs.get(header.program)
@@ -281,17 +285,12 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
     known[key] = value
 
 
-def _success(xid: int, body: Body) -> list[bytes | memoryview]:
-    head = _SUCCESS.pack(xid, _ACCEPTED)
-    return [head, body] if isinstance(body, bytes) else [head, *body]
-
-
-def _failure(xid: int, name: str, error: BaseException) -> list[bytes | memoryview]:
-    """Give the reply that tells of an error; a bug is logged here, once."""
+def _failure(name: str, error: BaseException) -> bytes:
+    """Give the reply that tells of an error, behind the xid; a bug is logged here, once."""
     if isinstance(error, WireError):
         error = GarbageArguments(str(error))
     elif not isinstance(error, CallFailed):
         log.error("%s failed by a bug", name, exc_info=error)
         error = CallBroken()
     log.debug("%s: %s", name, error)
-    return [_XID.pack(xid) + error.reply]
+    return error.reply
