@@ -1,8 +1,9 @@
 """MOUNT version 3 (RFC 1813 §5): the handle of an exported path.
 
 The volume is exported as "/" and under its names, "/NAME": libnfs cannot mount a file's URL from
-"/" alone. A path below an export leads into the volume. Who is mounted is remembered for DUMP
-and means nothing else: a Linux client says UMNT before it has unmounted, or never.
+"/" alone, and mounts all that EXPORT lists. A path below an export leads into the volume. Who is
+mounted is remembered for DUMP and means nothing else: a Linux client says UMNT before it has
+unmounted, or never.
 """
 
 import struct
@@ -14,7 +15,7 @@ from hfnfs.errors import AccessDenied, NameTooLong, NotDirectory
 from hfnfs.nfs3.access import FLAVORS, Access
 from hfnfs.nfs3.handle import Export
 from hfnfs.nfs3.info import null
-from hfnfs.nfs3.serving import Procedure, Service
+from hfnfs.nfs3.serving import Procedure, Table
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import FILE_HANDLE, PATH_BYTES_MAX, declared
 from hfnfs.rpc.message import AuthSys
@@ -88,7 +89,7 @@ class Exported:
     groups: list[bytes]
 
 
-# One byte more than a path may have on the wire and it would be garbage; here it gets a status.
+# A path that is too long is well-formed all the same, and gets a status.
 MNT_ARGS = struct_of(MntArgs, dirpath=string(PATH_BYTES_MAX))
 MNT_OK = struct_of(MntOk, fhandle=FILE_HANDLE, auth_flavors=list_of(u32, 16))
 MNT_RESULT = union_of(enum_of(MountStatus), {MountStatus.OK: MNT_OK}, default=None)
@@ -110,11 +111,11 @@ class Mounts:
     """What is exported under which paths, and who has mounted it."""
 
     def __init__(self, export: Export, names: Sequence[bytes], access: Access) -> None:
-        """Export the volume as "/" and as "/" and each of the names, which hold no slash."""
+        """Export the volume as "/" and as "/" and each of the names ("gpt2", "me/data")."""
         self.export = export
         self.access = access
-        self.names = frozenset(names)
         self.paths = [b"/", *(b"/" + name for name in names)]
+        self._names = [_components(name) for name in names]
         self.mounted: dict[MountedKey, None] = {}  # oldest first
 
     def node_at(self, path: bytes) -> Node:
@@ -122,9 +123,11 @@ class Mounts:
 
         Raises NoEntry, NotDirectory, NameTooLong, NotYet.
         """
-        components = [name for name in path.split(b"/") if name not in (b"", b".")]
-        if components and components[0] in self.names:
-            del components[0]
+        components = _components(path)
+        for export_name in self._names:
+            if components[: len(export_name)] == export_name:
+                del components[: len(export_name)]
+                break
         node: Node = self.export.volume.root
         for name in components:
             node = self.export.volume.tree.lookup(node, name)
@@ -176,6 +179,10 @@ def export_(mounts: Mounts, args: None, caller: Caller) -> list[Exported]:
     return [Exported(path, []) for path in mounts.paths]
 
 
+def _components(path: bytes) -> list[bytes]:
+    return [name for name in path.split(b"/") if name not in (b"", b".")]
+
+
 def _host_of(caller: Caller) -> bytes:
     credential = caller.credential
     if isinstance(credential, AuthSys) and credential.machine_name:
@@ -205,7 +212,7 @@ PROCEDURES: tuple[Procedure[Mounts, Any, Any], ...] = (
 )
 
 
-class ProgramMount3(Service[Mounts]):
+class ProgramMount3(Table[Mounts]):
     """MOUNT version 3 over one export."""
 
     number = MOUNT_PROGRAM

@@ -7,7 +7,7 @@ from hfnfs.nfs3 import attrs, data, info, listing, names
 from hfnfs.nfs3.handle import Export
 from hfnfs.nfs3.serving import (
     Procedure,
-    Service,
+    Table,
     Trailer,
     encode_ok,
     failure,
@@ -105,7 +105,7 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
 )
 
 
-class ProgramNfs3(Service[Export]):
+class ProgramNfs3(Table[Export]):
     """NFS version 3 over one export."""
 
     number = NFS_PROGRAM

@@ -3,7 +3,7 @@
     serve --run--> result ------------------------------> reply, now
                    NotYet --pager.meet--> run --> ...  --> reply, later
                    Held   --pager.meet------------------> reply, later
-                   HfnfsError ---------------------------> failed reply
+                   an error ----------------------------> failed reply
 
 A hit makes no task and no coroutine. A failure is an exception up to here, where the row of its
 procedure says what a failed reply carries.
@@ -111,7 +111,7 @@ class Procedure(Generic[D, A, R]):
     runs_once: bool = False  # not to be run again for a retransmission
 
 
-class Service(Generic[D]):
+class Table(Generic[D]):
     """One version of an RPC program: rows by procedure number, run over one desk."""
 
     number: int
@@ -149,43 +149,31 @@ class Service(Generic[D]):
         except struct.error as error:
             raise WireError(f"{row.name}: its arguments end early") from error
         try:
-            result = row.run(self._desk, args, caller)
-            if type(result) is not Held:
-                return row.encode(result)
+            reply = self._attempt(row, args, caller)
         except NotYet as not_yet:
             attempt = partial(self._attempt, row, args, caller)
-            return self._later(row, args, self._waiting.rerun(attempt, not_yet.need))
-        except HfnfsError as error:
+            fail = partial(self._failed, row, args)
+            return self._waiting.rerun(attempt, not_yet.need, fail)
+        except Exception as error:  # a rim: what fails gets an answer
             return self._failed(row, args, error)
-        except Exception as error:  # a bug: a rim
-            return self._broken(row, error)
-        return self._later(row, args, self._waiting.hold(_encoded(row, result)))
+        if isinstance(reply, Held):
+            return self._waiting.hold(reply, partial(self._failed, row, args))
+        return reply
 
     def _attempt(self, row: Procedure[D, A, R], args: A, caller: Caller) -> Body | Held[Body]:
+        """Run once; the reply, or the reply and what it has to wait for. Raises NotYet."""
         result = row.run(self._desk, args, caller)
-        return _encoded(row, result) if isinstance(result, Held) else row.encode(result)
+        if isinstance(result, Held):
+            return Held(row.encode(result.result), result.until)
+        return row.encode(result)
 
-    async def _later(self, row: Procedure[D, A, R], args: A, reply: Awaitable[Body]) -> Body:
-        try:
-            return await reply
-        except HfnfsError as error:
-            return self._failed(row, args, error)
-        except Exception as error:  # a bug: a rim
-            return self._broken(row, error)
-
-    def _failed(self, row: Procedure[D, A, R], args: A, error: HfnfsError) -> bytes:
+    def _failed(self, row: Procedure[D, A, R], args: A, error: Exception) -> Body:
+        """Give the failed reply; a bug is logged here, and no attributes are looked for."""
         if row.fail is None:
             raise error
+        if not isinstance(error, HfnfsError):
+            _log.error("%s failed by a bug", row.name, exc_info=error)
+            return row.fail(self._desk, None, Status.SERVERFAULT)
         if isinstance(error, RemoteError | TryLater):  # what the user may have to know of
             _log.warning("%s: %s: %s", row.name, type(error).__name__, error)
         return row.fail(self._desk, args, status_of(error))
-
-    def _broken(self, row: Procedure[D, A, R], error: Exception) -> bytes:
-        if row.fail is None:
-            raise error
-        _log.error("%s failed", row.name, exc_info=error)
-        return row.fail(self._desk, None, Status.SERVERFAULT)
-
-
-def _encoded(row: Procedure[D, A, R], held: Held[R]) -> Held[Body]:
-    return Held(row.encode(held.result), held.until)

@@ -1,14 +1,18 @@
-"""Where a request waits: meet what it needs, run it again; or hold its result until durable."""
+"""Where a request waits, the only place in nfs3/ (our own client apart).
+
+Meet what it needs and run it again, or hold its result until it is durable.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from hfnfs.errors import TryLater
 from hfnfs.vfs.needs import Held, Need, NotYet, Pager
 
 T = TypeVar("T")
+Fail: TypeAlias = Callable[[Exception], T]
 
 
 class Waiting:
@@ -19,17 +23,18 @@ class Waiting:
         self._attempts_max = attempts_max
         self._deadline_s = deadline_s
 
-    async def rerun(self, run: Callable[[], T | Held[T]], need: Need) -> T:
+    async def rerun(self, run: Callable[[], T | Held[T]], need: Need, fail: Fail[T]) -> T:
         """Meet need and run, until nothing is missing; give what run gives.
 
         What one round brought stays pinned until the last has run, or rounds could undo each
-        other for ever. Raises TryLater when rounds or time are up, and what run and pager raise.
+        other for ever. What fails, rounds and time that are up (TryLater) among it, is for
+        `fail` to answer.
         """
-        return await self._in_time(self._rerun(run, need))
+        return await self._in_time(self._rerun(run, need), fail)
 
-    async def hold(self, held: Held[T]) -> T:
-        """Give a result once what it is held for is met. Raises as rerun does."""
-        return await self._in_time(self._hold(held))
+    async def hold(self, held: Held[T], fail: Fail[T]) -> T:
+        """Give a result once what it is held for is met; fail as rerun does."""
+        return await self._in_time(self._hold(held), fail)
 
     async def _rerun(self, run: Callable[[], T | Held[T]], need: Need) -> T:
         async with AsyncExitStack() as pinned:
@@ -47,11 +52,14 @@ class Waiting:
         async with self._pager.meet(held.until):
             return held.result
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _in_time(self, work: Awaitable[T], fail: Fail[T]) -> T:
+        deadline = asyncio.timeout(self._deadline_s)
         try:
-            async with asyncio.timeout(self._deadline_s) as deadline:
+            async with deadline:
                 return await work
         except TimeoutError as error:
-            if not deadline.expired():  # somebody else's timeout is a bug, not our deadline
-                raise
-            raise TryLater(f"not ready after {self._deadline_s} s") from error
+            if not deadline.expired():  # not ours: a bug of somebody's
+                return fail(error)
+            return fail(TryLater(f"not ready after {self._deadline_s} s"))
+        except Exception as error:  # a rim: what fails gets an answer
+            return fail(error)
