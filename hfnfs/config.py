@@ -56,8 +56,10 @@ class MountConfig:
     cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together
     window_bytes_min: int = BLOCK_BYTES  # first read of a content, and random ones
     window_bytes_max: int = 8 * MIB  # sequential: more only costs memory (hub-and-xet §E.1)
-    windows_in_flight_max: int = 4  # of one content
+    windows_in_flight_max: int = 4  # of one content, beyond which nothing more is read ahead
     fetches_in_flight_max: int = 16  # of a mount: what the Hub and a home line bear
     # One request to the Hub or CAS: to connect, and between two pieces of a body.
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
+    # A fetch or listing that brings nothing for so long, all retries included, is given up.
+    stall_timeout_s: float = 120.0
