@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from hfnfs.errors import UnmountFailed
@@ -71,6 +71,7 @@ class MountPlan:
 
     path: str
     attributes_cached_s: float
+    around: Surroundings = field(default_factory=Surroundings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ async def stay_mounted(
     UnmountFailed.
     """
     with StopRequests() as stop, mount_table() as table:
-        machine = await asyncio.to_thread(lambda: check_machine(Surroundings()))
+        machine = await asyncio.to_thread(check_machine, plan.around)
         point = await asyncio.to_thread(prepare_mount_point, plan.path, table.read())
         try:
             async with serving as served:

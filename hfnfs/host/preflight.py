@@ -173,7 +173,8 @@ def prepare_mount_point(path: str, table: Sequence[MountEntry]) -> MountPoint:
     _refuse_a_mount(resolved, table)
     try:
         made = _make(resolved)
-        hides = any(os.scandir(resolved))
+        with os.scandir(resolved) as entries:
+            hides = any(entries)
     except NotADirectoryError as error:
         raise MountPointUnusable(f"{error.filename} is not a directory") from error
     except OSError as error:

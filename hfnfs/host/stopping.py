@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from typing import Any
 
 from hfnfs.errors import Interrupted
 
@@ -20,7 +21,7 @@ class StopRequests:
         self.wake = asyncio.Event()
         self._signal_number = 0
         self._is_orderly = False
-        self._taken: list[signal.Signals] = []
+        self._before: dict[signal.Signals, Any] = {}
 
     def orderly(self) -> None:
         """From now on whoever reads `asked` ends things."""
@@ -30,16 +31,18 @@ class StopRequests:
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         for number in _SIGNALS:
-            # nohup(1) has its child ignore SIGHUP; that stays so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            # nohup(1) has its child ignore SIGHUP, a shell's "&" SIGINT; that stays so.
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._take, number)
-                self._taken.append(number)
+                self._before[number] = before
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in self._taken:
+        for number, before in self._before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, before)
         if kind is asyncio.CancelledError and self.asked and not self._is_orderly:
             assert self._task is not None
             self._task.uncancel()

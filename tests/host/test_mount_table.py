@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hfnfs.host.mount_table import MountEntry, again, parse_mountinfo, topmost, unescaped
 
 ROOT = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n"
-NFS = b"41 22 0:52 / /mnt/gpt2 ro,nosuid,nodev,relatime shared:9 master:2 - nfs 127.0.0.1:/ ro,vers=3\n"
+NFS = b"41 22 0:52 / /mnt/gpt2 ro,nosuid,nodev shared:9 master:2 - nfs 127.0.0.1:/ ro,vers=3\n"
 PLAIN = b"42 22 0:53 / /mnt/plain rw - tmpfs none rw\n"
 
 
