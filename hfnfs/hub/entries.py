@@ -101,7 +101,7 @@ def revision_of(raw: dict[str, Any], token: object) -> Revision:
     return Revision(
         token,
         time_ns(date) or 0,
-        _count_or_none(raw.get("size", raw.get("usedStorage"))),
+        _count_or_none(raw.get("size")),
         _count_or_none(raw.get("totalFiles")),
     )
 

@@ -10,7 +10,7 @@ import json
 import logging
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +38,13 @@ _HOPELESS = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL, aiohtt
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class Cut(Exception):
+    """A body ended early, or is not to be had from this address any more; asking anew may help.
+
+    It stays within hub/: whoever fetches bytes carries on, or makes a RemoteError of it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +111,14 @@ class Stream:
         self.first = hop.first
         self.place = _place(hop.response.url)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises RemoteUnavailable when it is cut or stops coming."""
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives. Raises Cut when it ends early or stops coming."""
         try:
             async for data in self._response.content.iter_any():
                 self._count(len(data))
                 yield data
         except _NO_ANSWER as error:
-            raise RemoteUnavailable(f"{self.place}: cut off ({_why(error)})") from error
+            raise Cut(f"{self.place}: cut off ({_why(error)})") from error
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it."""
@@ -397,4 +404,6 @@ def _why(error: BaseException) -> str:
 def _give_up(request: Request, error: BaseException | None) -> NoReturn:
     host = URL(request.url, encoded=True).host
     reason = "no answer" if error is None else _why(error)
-    raise RemoteUnavailable(f"{host} cannot be reached: {reason}") from error
+    raise RemoteUnavailable(
+        f"{host} cannot be reached ({reason}); check the network and HF_ENDPOINT"
+    ) from error

@@ -190,6 +190,12 @@ def _at(source: Source, revision: str) -> Source:
     return replace(source, revision=checked_revision(revision))
 
 
+def is_id(text: str) -> bool:
+    """Whether the Hub could call a repo or bucket so."""
+    parts = text.split("/")
+    return len(parts) <= 2 and all(_ID_PART.fullmatch(p) and ".." not in p for p in parts)
+
+
 def checked_revision(revision: str) -> str:
     """The name of a branch, tag or commit, or refs/pr/N. Raises UsageError."""
     if not revision or len(revision.encode("utf-8", "replace")) > REVISION_BYTES_MAX:

@@ -1,0 +1,199 @@
+"""From what the user named to a Remote: the id resolved, a repo's commit pinned, the folder found.
+
+What stands in the way is said in one line with the next step; where an id is of another kind than
+the command said, that line has the right command.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from hfnfs.errors import RemoteCorrupt, RemoteEntryMissing, RemoteError, SourceMissing
+from hfnfs.hub.account import Account
+from hfnfs.hub.api import Api
+from hfnfs.hub.cas import Cas
+from hfnfs.hub.content import PlainContent, XetContent
+from hfnfs.hub.entries import revision_of
+from hfnfs.hub.http import Http
+from hfnfs.hub.source import Source, SourceType, is_id
+from hfnfs.hub.tree import BucketTree, Found, RepoTree
+from hfnfs.remote import ContentId, Kind, Listing, Piece, Remote, RemoteEntry, Revision
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+async def connect(source: Source, account: Account, http: Http) -> Remote:
+    """The Remote that `source` names, there and readable. Raises RemoteError.
+
+    A repo's is pinned to the commit that its revision is at now; see probe.
+    """
+    api = Api(source, account, http)
+    try:
+        return await _connected(api)
+    except SourceMissing as missing:
+        if source.alternative is not None:
+            try:
+                return await _connected(api.about(source.alternative))
+            except SourceMissing:
+                pass  # neither reading exists; the first is what most users mean
+        raise await _better(missing, api) from None
+
+
+async def probe(source: Source, account: Account, http: Http) -> Revision:
+    """What the source is at now, by one small request. Raises RemoteError."""
+    return (await _look(Api(source, account, http)))[1]
+
+
+class RepoRemote:
+    """A folder of a repo at one commit; implements Remote."""
+
+    immutable = True
+
+    def __init__(self, api: Api, revision: Revision) -> None:
+        self.source = api.source
+        self._revision = revision
+        self._folder = _Folder(RepoTree(api, revision.token), api.source.subfolder)
+        self._xet = XetContent(Cas(api, api.url("xet-read-token", revision.token)), api.http)
+        self._plain = PlainContent(api)
+
+    async def revision(self) -> Revision:
+        """The commit it is pinned to."""
+        return self._revision
+
+    async def list(self, directory: str) -> Listing:
+        """All entries of `directory`. Raises RemoteEntryMissing."""
+        return await self._folder.list(directory)
+
+    async def find(self, paths: Sequence[str]) -> Found:
+        """The entries of `paths`, None for what is not there."""
+        return await self._folder.find(paths)
+
+    def open(self, content: ContentId, start: int, end: int) -> AsyncIterator[Piece]:
+        """Pieces that cover [start, end) of `content`."""
+        assert 0 <= start <= end <= content.size
+        part = self._plain if content.xet_hash is None else self._xet
+        return part.open(content, start, end)
+
+
+class BucketRemote:
+    """A folder of a bucket; implements Remote."""
+
+    immutable = False
+
+    def __init__(self, api: Api) -> None:
+        self.source = api.source
+        self._tree = BucketTree(api)
+        self._folder = _Folder(self._tree, api.source.subfolder)
+        self._xet = XetContent(Cas(api, api.url("xet-read-token")), api.http)
+
+    async def revision(self) -> Revision:
+        """What the bucket is at now."""
+        return await self._tree.revision()
+
+    async def list(self, directory: str) -> Listing:
+        """All entries of `directory`. Raises RemoteEntryMissing."""
+        return await self._folder.list(directory)
+
+    async def find(self, paths: Sequence[str]) -> Found:
+        """The files among `paths`; what is no file may be a folder and is left out."""
+        return await self._folder.find(paths)
+
+    def open(self, content: ContentId, start: int, end: int) -> AsyncIterator[Piece]:
+        """Pieces that cover [start, end) of `content`."""
+        assert 0 <= start <= end <= content.size
+        return self._xet.open(content, start, end)
+
+
+class _Tree(Protocol):
+    async def list(self, directory: str) -> Listing: ...
+
+    async def find(self, paths: Sequence[str]) -> Found: ...
+
+
+class _Folder:
+    """A tree seen from one of its folders."""
+
+    def __init__(self, tree: _Tree, subfolder: str) -> None:
+        self._tree = tree
+        self._subfolder = subfolder
+
+    async def list(self, directory: str) -> Listing:
+        return await self._tree.list("/".join(filter(None, (self._subfolder, directory))))
+
+    async def find(self, paths: Sequence[str]) -> Mapping[str, RemoteEntry | None]:
+        whole = {f"{self._subfolder}/{path}" if self._subfolder else path: path for path in paths}
+        found = await self._tree.find(list(whole))
+        return {whole[path]: entry for path, entry in found.items()}
+
+
+# ------------------------------------------------------------------- connecting
+
+
+async def _connected(api: Api) -> Remote:
+    source, revision = await _look(api)
+    api = api.about(source)
+    folder = source.subfolder
+    if source.type is SourceType.BUCKET:
+        tree = BucketTree(api)
+        if folder:
+            _check_folder(source, (await tree.find([folder])).get(folder))
+            await tree.list(folder)
+        return BucketRemote(api)
+    if folder:
+        entry = (await RepoTree(api, revision.token).find([folder]))[folder]
+        if entry is None:
+            at = source.revision or "its default branch"
+            raise RemoteEntryMissing(f"{source.name} has no folder {folder!r} at {at}")
+        _check_folder(source, entry)
+    return RepoRemote(api, revision)
+
+
+def _check_folder(source: Source, entry: RemoteEntry | None) -> None:
+    if entry is not None and entry.kind is Kind.FILE:
+        raise RemoteEntryMissing(
+            f"{source.name}: {source.subfolder!r} is a file; mount the folder that holds it"
+        )
+
+
+async def _look(api: Api) -> tuple[Source, Revision]:
+    """The source under its canonical id, and what it is at now."""
+    source = api.source
+    if source.type is SourceType.BUCKET:
+        raw = (await api.get(api.url())).object()
+        return _canonical(source, raw), revision_of(raw, raw.get("updatedAt"))
+    at = f"/revision/{quote(source.revision, safe='')}" if source.revision else ""
+    # Without "expand" the answer names every file of the repo.
+    raw = (await api.get(f"{api.url()}{at}?expand=sha&expand=lastModified")).object()
+    commit = raw.get("sha")
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise RemoteCorrupt(f"{source.name}: the Hub's answer names no commit")
+    return _canonical(source, raw), revision_of(raw, commit)
+
+
+def _canonical(source: Source, raw: dict[str, Any]) -> Source:
+    """The source as the Hub calls it: "openai-community/gpt2" for "gpt2"."""
+    id_ = raw.get("id")
+    if not isinstance(id_, str) or not is_id(id_):
+        raise RemoteCorrupt(f"{source.name}: the Hub's answer has no id")
+    return replace(source, id=id_, is_ambiguous=False)
+
+
+async def _better(missing: SourceMissing, api: Api) -> RemoteError:
+    """The same error, or one with the right command if the id is of another kind."""
+    source = api.source
+    for type_ in SourceType:
+        if type_ is source.type or (type_ is SourceType.BUCKET and "/" not in source.id):
+            continue
+        revision = None if type_ is SourceType.BUCKET else source.revision
+        other = replace(source, type=type_, revision=revision)
+        try:
+            await _look(api.about(replace(other, revision=None)))
+        except RemoteError:
+            continue
+        return SourceMissing(
+            f"{source.id} is a {type_.value}, not a {source.type.value}: "
+            f"hf-mount-nfs {other.kind} {other.typed}"
+        )
+    return missing
