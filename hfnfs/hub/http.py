@@ -238,7 +238,7 @@ class Http:
     ) -> T | Answer:
         if self._offline:
             raise Offline(f"{request.place}: asked to stay offline")
-        origin = str(URL(request.url, encoded=True).origin())
+        origin = _origin(URL(request.url, encoded=True))
         deadline = self.clock.now() + self._patience.total_s
         attempts = 0
         while True:
@@ -288,15 +288,14 @@ class Http:
             response = await self._send(request, url, token)
             if first is None:
                 first = response.headers
-            if url.origin() == home.origin() and response.status < 400:
-                origin = str(home.origin())
-                self._pace.note(request.lane, origin, response.status, response.headers)
+            if _origin(url) == _origin(home) and response.status < 400:
+                self._pace.note(request.lane, _origin(home), response.status, response.headers)
             location = response.headers.get("Location")
             if location is None or not _is_followed(request.method, response.status):
                 return _Hop(response, first)
             response.release()
             url = _redirected(url, location)
-            if url.origin() != home.origin():
+            if _origin(url) != _origin(home):
                 token = None
         raise RemoteUnavailable(f"{request.place}: more than {REDIRECTS_MAX} redirects")
 
@@ -360,7 +359,7 @@ def user_agent() -> str:
 def same_origin(url: str, other: str) -> bool:
     """Whether scheme, host and port are equal, so that what one may see the other may."""
     try:
-        return URL(url, encoded=True).origin() == URL(other, encoded=True).origin()
+        return _origin(URL(url, encoded=True)) == _origin(URL(other, encoded=True))
     except ValueError:
         return False
 
@@ -378,6 +377,13 @@ def _redirected(url: URL, location: str) -> URL:
     if not is_good or (url.scheme == "https" and target.scheme != "https"):
         raise RemoteCorrupt(f"{_place(url)}: redirected to where we do not go")
     return target
+
+
+def _origin(url: URL) -> str:
+    """Scheme, host and port, always with the port."""
+    if not url.host:
+        raise ValueError(url)
+    return f"{url.scheme}://{url.host.lower()}:{url.port}"
 
 
 def _place(url: URL) -> str:
