@@ -13,7 +13,7 @@ points out the records in it; a writer hands large parts to the socket as they c
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from hfnfs.errors import WireError
@@ -132,10 +132,17 @@ class RecordWriter:
 
     def add(self, head: bytes, body: bytes | list[bytes | memoryview] = b"") -> None:
         """Append a record: head, and body behind it."""
-        parts = [body] if isinstance(body, bytes) else body
-        length = len(head) + sum(map(len, parts))
+        if isinstance(body, bytes) and len(body) <= JOINED_BYTES_MAX:
+            length = len(head) + len(body)
+            self._small += (_MARK.pack(LAST_FRAGMENT | length), head, body)
+        else:
+            parts = [body] if isinstance(body, bytes) else body
+            length = len(head) + sum(map(len, parts))
+            self._small += (_MARK.pack(LAST_FRAGMENT | length), head)
+            self._add_parts(parts)
         self.unsent += MARK_BYTES + length
-        self._small += (_MARK.pack(LAST_FRAGMENT | length), head)
+
+    def _add_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         for part in parts:
             if len(part) > JOINED_BYTES_MAX:
                 self._join()
