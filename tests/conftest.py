@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Turns of the loop in which what was told to end may end.
 TURNS_TO_END = 10
@@ -25,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("hfnfs", deadline=None)  # no test fails for being slow
+    settings.load_profile("hfnfs")
     config.addinivalue_line("markers", "logs_errors: this test makes the product log an error")
     # huggingface_hub looks at the environment when it is imported: before any test is.
     home = Path(tempfile.mkdtemp(prefix="hfnfs-tests-"))
