@@ -19,12 +19,12 @@ from hfnfs.hub.entries import revision_of
 from hfnfs.hub.http import Http
 from hfnfs.hub.source import Source, SourceType, is_id
 from hfnfs.hub.tree import BucketTree, Found, RepoTree
-from hfnfs.remote import ContentId, Kind, Listing, Piece, Remote, RemoteEntry, Revision
+from hfnfs.remote import ContentId, Kind, Listing, Piece, RemoteEntry, Revision
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-async def connect(source: Source, account: Account, http: Http) -> Remote:
+async def connect(source: Source, account: Account, http: Http) -> "RepoRemote | BucketRemote":
     """The Remote that `source` names, there and readable. Raises RemoteError.
 
     A repo's is pinned to the commit that its revision is at now; see probe.
@@ -131,7 +131,7 @@ class _Folder:
 # ------------------------------------------------------------------- connecting
 
 
-async def _connected(api: Api) -> Remote:
+async def _connected(api: Api) -> RepoRemote | BucketRemote:
     source, revision = await _look(api)
     api = api.about(source)
     folder = source.subfolder

@@ -1,0 +1,224 @@
+"""Joins the parts of one mount, starts them, and ends them in order.
+
+The only place that builds objects and hands them to each other. Leaving `running` stops the
+server, cancels what still reads ahead, and closes the cache and the connections to the Hub.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import inf
+
+from hfnfs.clock import Clock, SystemClock
+from hfnfs.config import MountConfig
+from hfnfs.disk.extents import DiskExtents
+from hfnfs.disk.layout import VolumeState, open_cache
+from hfnfs.hub.account import find_account, is_offline
+from hfnfs.hub.connect import BucketRemote, RepoRemote, connect
+from hfnfs.hub.http import Counters, Http
+from hfnfs.hub.source import parse
+from hfnfs.nfs3.access import Access
+from hfnfs.nfs3.handle import Export, HandleMaker
+from hfnfs.nfs3.mountd import Mounts, ProgramMount3
+from hfnfs.nfs3.portmap import ProgramPortmap2
+from hfnfs.nfs3.program import ProgramNfs3
+from hfnfs.nfs3.waiting import Waiting
+from hfnfs.remote import Revision
+from hfnfs.rpc.limits import Limits
+from hfnfs.rpc.server import RpcServer
+from hfnfs.transfer.fetch import Fetcher
+from hfnfs.transfer.listings import Listings
+from hfnfs.transfer.pager import RemotePager
+from hfnfs.transfer.upkeep import keep_tidy
+from hfnfs.vfs.attributes import Appearance, Attributes
+from hfnfs.vfs.data import Data
+from hfnfs.vfs.tree import Freshness, Tree
+from hfnfs.vfs.volume import Volume
+
+# A listing has to stay young for as long as the request that asked for it takes to run again.
+_TTL_S_MIN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A volume that is being served."""
+
+    port: int
+    export: str  # the path to mount
+    source_label: str  # canonical: "datasets/rajpurkar/squad", "me/data/sub"
+    kind: str  # the command's word for it: "repo" or "bucket"
+    revision: str  # a repo's commit, or what a bucket was at
+    read_only: bool
+    counters: Counters  # of requests to the Hub and the CAS, and their bytes
+
+
+@asynccontextmanager
+async def running(config: MountConfig, clock: Clock | None = None) -> AsyncIterator[Running]:
+    """Serve what `config` says until the block is left. Raises HostError, RemoteError."""
+    async with (
+        _far_side(config, clock or SystemClock()) as far,
+        _ground(config, far) as ground,
+        _task_group() as tasks,
+    ):
+        tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
+        volume = _volume(config, ground)
+        export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
+        waiting = Waiting(
+            _pager(config, ground, volume, tasks),
+            attempts_max=config.attempts_max,
+            deadline_s=config.serve_deadline_s,
+        )
+        async with _served(config, Mounts(export, far.names, Access()), waiting, tasks) as port:
+            yield Running(
+                port=port,
+                export="/",
+                source_label=far.remote.source.typed,
+                kind=far.remote.source.kind,
+                revision=ground.revision.token,
+                read_only=True,
+                counters=far.http.counters,
+            )
+
+
+# ---------------------------------------------------------------- what a volume stands on
+
+
+@dataclass(frozen=True, slots=True)
+class _FarSide:
+    """The repo or bucket, and what leads to it."""
+
+    clock: Clock
+    http: Http
+    remote: RepoRemote | BucketRemote
+    identity: str  # the same for every mount of the same thing
+
+    @property
+    def names(self) -> list[bytes]:
+        """Exports besides "/": "me/data" and, for short, "data"."""
+        id_ = self.remote.source.id
+        return [name.encode() for name in dict.fromkeys((id_, id_.rpartition("/")[2]))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """The far side at one revision, and the local disk."""
+
+    far: _FarSide
+    revision: Revision
+    extents: DiskExtents
+    state: VolumeState
+
+
+@asynccontextmanager
+async def _far_side(config: MountConfig, clock: Clock) -> AsyncIterator[_FarSide]:
+    account = await find_account(
+        clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
+    )
+    source = parse(config.source, config.kind, config.revision, endpoint=account.endpoint)
+    async with Http(
+        clock,
+        connect_timeout_s=config.connect_timeout_s,
+        read_timeout_s=config.read_timeout_s,
+        offline=config.offline or await is_offline(),
+    ) as http:
+        remote = await connect(source, account, http)
+        identity = f"{account.endpoint} {remote.source.kind} {remote.source.typed}"
+        yield _FarSide(clock, http, remote, identity)
+
+
+@asynccontextmanager
+async def _ground(config: MountConfig, far: _FarSide) -> AsyncIterator[_Ground]:
+    cache = await asyncio.to_thread(open_cache, config.cache_dir)
+    state = await asyncio.to_thread(cache.volume_state, far.identity)
+    extents = DiskExtents(cache.blocks, config.cache_bytes_max)
+    try:
+        yield _Ground(far, await far.remote.revision(), extents, state)
+    finally:
+        await asyncio.to_thread(extents.close)
+
+
+class _Over(Exception):
+    """The block was left: what still runs is to be cancelled."""
+
+
+@asynccontextmanager
+async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup whose tasks end with its block, and that raises a lone error as itself."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise _Over
+    except BaseExceptionGroup as group:
+        errors = group.subgroup(lambda error: not isinstance(error, _Over))
+        if errors is None:
+            return
+        if len(errors.exceptions) == 1:
+            raise errors.exceptions[0] from None
+        raise errors from None
+
+
+# ------------------------------------------------------------------------- building
+
+
+def _volume(config: MountConfig, ground: _Ground) -> Volume:
+    appearance = Appearance(
+        fsid=int.from_bytes(ground.state.id),
+        uid=config.uid,
+        gid=config.gid,
+        file_mode=config.file_mode,
+        directory_mode=config.directory_mode,
+        modified_ns=ground.revision.modified_ns,
+    )
+    ttl_s = inf if ground.far.remote.immutable else max(config.metadata_ttl_s, _TTL_S_MIN)
+    tree = Tree(
+        appearance,
+        Freshness(ttl_s, config.lookups_before_listing),
+        boot_verifier=secrets.token_bytes(8),
+        clock=ground.far.clock,
+    )
+    return Volume(
+        ground.state.id,
+        ground.revision,
+        tree=tree,
+        data=Data(ground.extents),
+        attributes=Attributes(read_only=True),
+    )
+
+
+def _pager(
+    config: MountConfig, ground: _Ground, volume: Volume, tasks: asyncio.TaskGroup
+) -> RemotePager:
+    remote = ground.far.remote
+    listings = Listings(
+        remote,
+        volume.tree,
+        clock=ground.far.clock,
+        tasks=tasks,
+        stall_timeout_s=config.stall_timeout_s,
+    )
+    return RemotePager(
+        fetcher=Fetcher(remote, ground.extents, config, tasks),
+        listings=listings,
+        extents=ground.extents,
+        tasks=tasks,
+    )
+
+
+@asynccontextmanager
+async def _served(
+    config: MountConfig, mounts: Mounts, waiting: Waiting, tasks: asyncio.TaskGroup
+) -> AsyncIterator[int]:
+    """Serve NFS, MOUNT and the port mapper on one port; gives the port."""
+    access = mounts.access
+    nfs = ProgramNfs3(mounts.export, access=access, waiting=waiting)
+    mount = ProgramMount3(mounts, access=access, waiting=waiting)
+    portmap = ProgramPortmap2([nfs, mount], access)
+    limits = Limits(calls_in_flight_max=config.calls_in_flight_max)
+    server = RpcServer([nfs, mount, portmap], tasks=tasks, limits=limits)
+    portmap.port = await server.start(config.host, config.port)
+    try:
+        yield portmap.port
+    finally:
+        await server.close()
