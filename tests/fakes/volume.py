@@ -94,6 +94,11 @@ class FarSide:
         finally:
             self.pinned.remove(need)
 
+    def becomes(self, folder: Folder) -> None:
+        """The far side changes, and the mounted folder is listed again."""
+        self.folder = folder
+        self._bring(Listed(self.volume.root.fileid, self.clock.now()))
+
     def forget_contents(self) -> None:
         self.extents.present.clear()
 
@@ -106,7 +111,7 @@ class FarSide:
                 tree.apply_listing(directory, Listing("sha", entries))
             case Named(fileid, name):
                 directory = self._directory(fileid)
-                text = name.decode()
+                text = name.decode(errors="surrogateescape")  # a wire may ask for any bytes
                 entry = self._entry(directory, text) if text in self._at(directory) else None
                 tree.apply_found(directory, name, entry)
             case Extent(content) | Resident(content):

@@ -1,6 +1,5 @@
 """The programs of nfs3/ over a small volume, called without a socket."""
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from hfnfs.nfs3.waiting import Waiting
 from hfnfs.rpc.message import AuthNone, AuthSys
 from hfnfs.rpc.session import Body, Caller, Program
 from hfnfs.rpc.xdr import Codec, decode, encode, void
+from hfnfs.vfs.needs import NotYet
 from hfnfs.vfs.node import Node
 from tests.fakes.volume import FarSide, Folder
 
@@ -76,15 +76,17 @@ class Desk:
         """The node at a path, brought in as a client would."""
         node: Node = self.volume.root
         for name in path.split("/"):
-            async with asyncio.timeout(5):
-                while True:
-                    try:
-                        node = self.volume.tree.lookup(node, name.encode())
-                        break
-                    except Exception as missing:
-                        async with self.far.meet(getattr(missing, "need")):  # noqa: B009  # NotYet
-                            continue
+            node = await self._child(node, name.encode())
         return node
+
+    async def _child(self, directory: Node, name: bytes) -> Node:
+        for _ in range(4):
+            try:
+                return self.volume.tree.lookup(directory, name)
+            except NotYet as missing:
+                async with self.far.meet(missing.need):
+                    continue
+        raise AssertionError(f"{name!r} cannot be brought in")
 
     async def handle(self, path: str) -> bytes:
         return self.export.handle_of(await self.node(path))

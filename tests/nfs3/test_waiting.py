@@ -1,0 +1,118 @@
+import asyncio
+from collections.abc import Callable
+
+from hfnfs.errors import HfnfsError, RemoteUnavailable
+from hfnfs.nfs3.waiting import Waiting
+from hfnfs.vfs.needs import Held, Listed, Need, NotYet
+from tests.fakes.volume import FarSide
+
+ATTEMPTS_MAX = 5
+
+
+def needs(far: FarSide, count: int) -> Callable[[], str]:
+    """A request that misses something `count` times, then gives what was pinned meanwhile."""
+    left = count
+
+    def run() -> str:
+        nonlocal left
+        if left:
+            left -= 1
+            raise NotYet(root_need(far))
+        return f"done with {len(far.pinned)} pinned"
+
+    return run
+
+
+def root_need(far: FarSide) -> Listed:
+    return Listed(far.volume.root.fileid, 0.0)
+
+
+def told(error: Exception) -> str:
+    return type(error).__name__
+
+
+def waiting(far: FarSide, deadline_s: float = 20.0) -> Waiting:
+    return Waiting(far, attempts_max=ATTEMPTS_MAX, deadline_s=deadline_s)
+
+
+async def test_a_request_is_run_again_once_its_need_is_met() -> None:
+    far = FarSide({})
+    assert await waiting(far).rerun(needs(far, 0), root_need(far), told) == "done with 1 pinned"
+    assert far.met == [root_need(far)]
+
+
+async def test_what_every_round_brought_stays_pinned_until_the_last_run() -> None:
+    far = FarSide({})
+    assert await waiting(far).rerun(needs(far, 3), root_need(far), told) == "done with 4 pinned"
+    assert far.pinned == []
+
+
+async def test_rounds_are_bounded() -> None:
+    far = FarSide({})
+    assert await waiting(far).rerun(needs(far, 99), root_need(far), told) == "TryLater"
+    assert len(far.met) == ATTEMPTS_MAX
+    assert far.pinned == []
+
+
+async def test_time_is_bounded() -> None:
+    far = FarSide({})
+    far.gate = asyncio.Event()  # nobody ever sets it
+    assert await waiting(far, deadline_s=0).rerun(needs(far, 0), root_need(far), told) == "TryLater"
+
+
+async def test_a_need_that_cannot_be_met_is_the_requests_failure() -> None:
+    far = FarSide({})
+
+    def refuse(need: Need) -> None:
+        raise RemoteUnavailable("down")
+
+    far.before_meeting = refuse
+    result = await waiting(far).rerun(needs(far, 0), root_need(far), told)
+    assert result == "RemoteUnavailable"
+
+
+async def test_an_error_of_the_last_run_is_the_requests_failure() -> None:
+    far = FarSide({})
+
+    def run() -> str:
+        raise HfnfsError("no")
+
+    assert await waiting(far).rerun(run, root_need(far), told) == "HfnfsError"
+    assert far.pinned == []
+
+
+async def test_a_timeout_of_somebody_else_is_not_taken_for_our_deadline() -> None:
+    far = FarSide({})
+
+    def run() -> str:
+        raise TimeoutError
+
+    assert await waiting(far).rerun(run, root_need(far), told) == "TimeoutError"
+
+
+async def test_a_held_result_is_given_once_its_need_is_met() -> None:
+    far = FarSide({})
+    held = Held("written", root_need(far))
+    assert await waiting(far).hold(held, told) == "written"
+    assert far.met == [root_need(far)]
+
+
+async def test_a_held_result_after_a_miss_waits_too() -> None:
+    far = FarSide({})
+    far.gate = asyncio.Event()
+    far.gate.set()
+    held = Held("written", root_need(far))
+    assert await waiting(far).rerun(lambda: held, root_need(far), told) == "written"
+    assert len(far.met) == 2
+
+
+async def test_being_cancelled_is_no_failure_of_the_request() -> None:
+    far = FarSide({})
+    far.gate = asyncio.Event()
+    reached = asyncio.Event()
+    far.before_meeting = lambda need: reached.set()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(waiting(far).rerun(needs(far, 0), root_need(far), told))
+        await reached.wait()
+        task.cancel()
+    assert task.cancelled()
