@@ -4,6 +4,7 @@ Pure: nothing is run, looked up or asked here. The options are those of nfs(5) o
 mount_nfs(8) on macOS.
 """
 
+import platform
 import shlex
 from dataclasses import dataclass
 from enum import Enum
@@ -109,11 +110,6 @@ _UNMOUNT_FLAGS: dict[tuple[System, Unmount], tuple[str, ...]] = {
 }
 
 
-def shell_line(argv: list[str]) -> str:
-    """The command as one can paste it into a shell."""
-    return shlex.join(argv)
-
-
 def libnfs_url(target: NfsTarget) -> str:
     """The volume as libnfs and its programs (nfs-ls, nfs-cat, mpv …) take it.
 
@@ -122,3 +118,20 @@ def libnfs_url(target: NfsTarget) -> str:
     export = target.export.rstrip("/") or "/"
     port = f"nfsport={target.port}&mountport={target.port}"
     return f"nfs://{target.host}{export}/?{port}"
+
+
+def this_system() -> System:
+    """The system we run on; what is neither of the two is more like Linux."""
+    return System.MACOS if platform.system() == "Darwin" else System.LINUX
+
+
+def mount_line(target: NfsTarget, mount_point: str, system: System) -> str:
+    """The command for a person to paste into a shell, on a machine of that system."""
+    helper = "mount.nfs" if system is System.LINUX else "mount_nfs"
+    argv = mount_argv(target, mount_point, system, helper=helper, sudo=False)
+    return shlex.join(["sudo", *argv] if system is System.LINUX else argv)
+
+
+def unmount_line(mount_point: str, *, sudo: bool) -> str:
+    """How a person ends the mount."""
+    return shlex.join([*(["sudo"] if sudo else []), "umount", mount_point])

@@ -10,9 +10,10 @@ from hfnfs.host.mount_command import (
     Unmount,
     libnfs_url,
     mount_argv,
+    mount_line,
     mount_options,
-    shell_line,
     unmount_argv,
+    unmount_line,
 )
 
 TARGET = NfsTarget(port=20049)
@@ -106,9 +107,18 @@ def test_unmount(system: System, how: Unmount, argv: list[str]) -> None:
     assert unmount_argv("/m", system, how, sudo=False) == argv
 
 
-def test_a_shell_reads_the_printed_command_as_it_was_meant() -> None:
-    argv = mount_argv(TARGET, "/mnt/it's $HOME\n", System.LINUX, helper="mount.nfs", sudo=False)
-    assert shlex.split(shell_line(argv)) == argv
+@BOTH
+def test_a_shell_reads_the_printed_command_as_it_was_meant(system: System) -> None:
+    place = "/mnt/it's $HOME\n"
+    helper = {System.LINUX: "mount.nfs", System.MACOS: "mount_nfs"}[system]
+    printed = shlex.split(mount_line(TARGET, place, system))
+    meant = mount_argv(TARGET, place, system, helper=helper, sudo=False)
+    assert printed == (["sudo", *meant] if system is System.LINUX else meant)
+
+
+def test_a_person_is_told_to_unmount_with_the_rights_that_mounting_took() -> None:
+    assert unmount_line("/m n", sudo=False) == "umount '/m n'"
+    assert unmount_line("/m", sudo=True) == "sudo umount /m"
 
 
 def test_the_export_is_part_of_device_and_url() -> None:

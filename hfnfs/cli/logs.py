@@ -1,0 +1,59 @@
+"""What is said on stderr: lines for people, or JSON for machines."""
+
+import logging
+import sys
+from enum import StrEnum
+
+# Control characters would let a remote name end our line and begin one of its own.
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != 0x09}
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record; tracebacks, times and names of loggers only for who asked with -v."""
+
+    def __init__(self, program: str, *, is_verbose: bool) -> None:
+        super().__init__()
+        self._program = program
+        self._is_verbose = is_verbose
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        message = record.getMessage().translate(_CONTROLS)
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        if not self._is_verbose:
+            hint = " (-v shows the traceback)" if record.exc_info else ""
+            return f"{self._program}: {level}{message}{hint}"
+        line = f"{self.formatTime(record)} {record.name}: {level}{message}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def set_up_logging(program: str, verbosity: int, log_format: LogFormat) -> None:
+    """Log to stderr: 0 what a user should know, 1 what hfnfs does, 2 all that libraries say."""
+    formatter: logging.Formatter
+    if log_format is LogFormat.JSON:
+        from pythonjsonlogger.json import JsonFormatter
+
+        formatter = JsonFormatter(
+            ["asctime", "levelname", "name", "message"],
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            static_fields={"program": program},
+        )
+    else:
+        formatter = TextFormatter(program, is_verbose=verbosity > 0)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    # A reader of stderr that went away must not end the mount.
+    logging.raiseExceptions = False
+    logging.basicConfig(
+        handlers=[handler], level=logging.DEBUG if verbosity > 1 else logging.WARNING, force=True
+    )
+    logging.getLogger("hfnfs").setLevel(logging.DEBUG if verbosity else logging.INFO)

@@ -1,0 +1,91 @@
+"""What goes to stderr."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from hfnfs.cli.logs import LogFormat, TextFormatter, set_up_logging
+
+
+@pytest.fixture(autouse=True)
+def same_logging_afterwards() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("hfnfs")
+    before = root.level, ours.level, root.handlers[:], logging.raiseExceptions
+    yield
+    root.handlers[:] = before[2]
+    root.setLevel(before[0])
+    ours.setLevel(before[1])
+    logging.raiseExceptions = before[3]
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def fail() -> None:
+    error = ValueError("inner")
+    logging.getLogger("hfnfs.x").error("it broke", exc_info=error)
+
+
+def test_a_person_reads_program_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("prog", 0, LogFormat.TEXT)
+    logging.getLogger("hfnfs.x").info("mounted %s", "a")
+    logging.getLogger("hfnfs.x").warning("not empty")
+    logging.getLogger("hfnfs.x").debug("unsaid")
+    logging.getLogger("other").info("unsaid")
+    assert lines(capsys) == ["prog: mounted a", "prog: warning: not empty"]
+
+
+def test_more_v_say_more(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("prog", 1, LogFormat.TEXT)
+    logging.getLogger("hfnfs.x").debug("ours")
+    logging.getLogger("other").debug("theirs")
+    assert [line.endswith("hfnfs.x: debug: ours") for line in lines(capsys)] == [True]
+    set_up_logging("prog", 2, LogFormat.TEXT)
+    logging.getLogger("other").debug("theirs")
+    assert [line.endswith("other: debug: theirs") for line in lines(capsys)] == [True]
+
+
+@pytest.mark.logs_errors
+def test_a_traceback_is_shown_only_with_v(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("prog", 0, LogFormat.TEXT)
+    fail()
+    assert lines(capsys) == ["prog: error: it broke (-v shows the traceback)"]
+    set_up_logging("prog", 1, LogFormat.TEXT)
+    fail()
+    assert lines(capsys)[-1] == "ValueError: inner"
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r", "\x1b[2J", "\x85", "\0"])
+def test_a_name_cannot_end_the_line_or_move_the_cursor(ending: str) -> None:
+    record = logging.LogRecord("n", logging.INFO, "f", 1, "name %s", (f"a{ending}b",), None)
+    text = TextFormatter("prog", is_verbose=False).format(record)
+    assert text.isprintable()
+
+
+@pytest.mark.logs_errors
+def test_machines_read_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("prog", 0, LogFormat.JSON)
+    logging.getLogger("hfnfs.x").info("mounted\n%s", "a", extra={"event": "mounted", "port": 7})
+    fail()
+    first, second = map(json.loads, lines(capsys))
+    assert {"time", "level", "logger", "message", "program"} <= first.keys()
+    assert (first["level"], first["event"], first["port"]) == ("INFO", "mounted", 7)
+    assert "ValueError: inner" in second["exc_info"]
+
+
+class GoneReader(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_went_away_does_not_end_the_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", GoneReader())
+    set_up_logging("prog", 0, LogFormat.TEXT)
+    logging.getLogger("hfnfs").info("to nobody")
