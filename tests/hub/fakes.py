@@ -61,9 +61,8 @@ class Asked:
 Handler = Callable[[Asked], Reply]
 
 
-def as_json(value: Any, status: int = 200, **headers: str) -> Reply:
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Reply(status, json.dumps(value).encode(), named)
+def as_json(value: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(200, json.dumps(value).encode(), headers or {})
 
 
 def refusal(status: int, code: str = "", message: str = "") -> Reply:
@@ -78,9 +77,13 @@ class Server:
         self.asked: list[Asked] = []
         self.url = ""
         self._replies: dict[str, list[Reply | Handler]] = {}
+        self._default: Reply | Handler = refusal(404)
 
     def on(self, path: str, *replies: Reply | Handler) -> None:
         self._replies[path] = list(replies)
+
+    def always(self, reply: Reply | Handler) -> None:
+        self._default = reply
 
     def paths(self) -> list[str]:
         return [asked.path for asked in self.asked]
@@ -90,7 +93,7 @@ class Server:
         body = await request.read()
         asked = Asked(request.method, path, query, request.headers, body)
         self.asked.append(asked)
-        replies = self._replies.get(path, [refusal(404)])
+        replies = self._replies.get(path, [self._default])
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         if not isinstance(reply, Reply):
             reply = reply(asked)
