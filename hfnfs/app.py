@@ -151,7 +151,7 @@ async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
             yield tasks
             raise _Over
     except BaseExceptionGroup as group:
-        errors = group.subgroup(lambda error: not isinstance(error, _Over))
+        _, errors = group.split(_Over)
         if errors is None:
             return
         if len(errors.exceptions) == 1:
