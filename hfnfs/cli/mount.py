@@ -159,13 +159,18 @@ def _described(served: "Running") -> str:
     at = f" at {served.revision[:SHORT_SHA]}" if served.kind == "repo" else ""
     release = " (in this release)" if served.kind == "bucket" and served.read_only else ""
     how = "read-only" if served.read_only else "read-write"
-    return f"{served.kind} {served.source}{at}, {how}{release},"
+    return f"{served.kind} {served.source_label}{at}, {how}{release},"
 
 
 def _facts(served: "Running") -> dict[str, object]:
     """For JSON logs."""
-    names = ("kind", "source", "revision", "port", "read_only")
-    return {name: getattr(served, name) for name in names}
+    return {
+        "kind": served.kind,
+        "source": served.source_label,
+        "revision": served.revision,
+        "port": served.port,
+        "read_only": served.read_only,
+    }
 
 
 def main() -> None:
