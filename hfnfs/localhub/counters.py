@@ -1,6 +1,7 @@
 """What was asked of the local Hub, counted, so that a test can say how much is too much.
 
-Requests are classed by the handler that answers them ("repo_tree", "resolve", "xorb", …).
+Requests are classed by the handler that answers them ("repo_tree", "resolve", "xorb", …). Bytes in
+are those of the body, bytes out all that was sent, with the head.
 """
 
 from collections import Counter, deque

@@ -7,6 +7,7 @@ known any more.
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,20 +53,18 @@ async def follow(
     """Send a bucket's events until the follower leaves, or the bucket or the Hub is gone."""
     at = _start(request, buckets, bucket)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    if buckets.changes(bucket, at) is None:
-        await _send(response, "reset", {"reason": "cursor-too-old"})
-        return response
-    at = await _send_changes(response, buckets, bucket, at)
-    await _send(response, "ready", {"cursor": str(at)})
-    while not bell.closed and buckets.find(bucket.name) is not None:
-        try:
+    with suppress(ConnectionError):  # the follower left
+        await response.prepare(request)
+        if buckets.changes(bucket, at) is None:
+            await _send(response, "reset", {"reason": "cursor-too-old"})
+            return response
+        at = await _send_changes(response, buckets, bucket, at)
+        await _send(response, "ready", {"cursor": str(at)})
+        while not bell.closed and buckets.find(bucket.name) is not None:
             if not await bell.wait(PING_S):
                 await response.write(b": ping\n\n")
             at = await _send_changes(response, buckets, bucket, at)
-        except ConnectionError:
-            return response
-    await _send(response, "reconnect", {"cursor": str(at)})
+        await _send(response, "reconnect", {"cursor": str(at)})
     return response
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,9 @@ class Front:
         if fault.drop:
             return _dropped(request)
         if fault.status:
-            response = _plain(Refusal(fault.status, "as told", fault.code, **fault.headers))
-        else:
-            response = await _handled(request, handler)
-        return await _deliver(request, response, fault)
+            told = _plain(Refusal(fault.status, "as told", fault.code, **fault.headers))
+            return await _deliver(request, told, fault)
+        return await _deliver(request, await _handled(request, handler), fault)
 
 
 async def _handled(
@@ -191,14 +191,15 @@ async def _deliver(
     if response.prepared:
         return response
     streamed = _streamed(response)
-    await streamed.prepare(request)
-    if request.method != "HEAD":
-        for piece in _mangled(streamed.pieces, fault):
-            await streamed.write(piece)
-    if fault.cut_after is not None and request.transport is not None:
-        request.transport.close()
-    else:
-        await streamed.write_eof()
+    with suppress(ConnectionError):  # the client left; what it took is counted all the same
+        await streamed.prepare(request)
+        if request.method != "HEAD":
+            for piece in _mangled(streamed.pieces, fault):
+                await streamed.write(piece)
+        if fault.cut_after is not None and request.transport is not None:
+            request.transport.close()
+        else:
+            await streamed.write_eof()
     return streamed
 
 
