@@ -166,6 +166,6 @@ class RecordWriter:
             count -= len(piece)
 
     def _join(self) -> None:
-        if self._small:
-            self._pieces.append(b"".join(self._small))
-            self._small.clear()
+        if joined := b"".join(self._small):
+            self._pieces.append(joined)
+        self._small.clear()

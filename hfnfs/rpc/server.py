@@ -17,6 +17,7 @@ from hfnfs.rpc.session import Pending, Program, Service, Session
 
 log = logging.getLogger(__name__)
 
+PORT_MAX = 0xFFFF
 # Connections that the kernel holds for us until we take them.
 BACKLOG = 128
 # Out of descriptors or memory: look again after this.
@@ -202,10 +203,12 @@ class RpcServer:
 
         Raises PortRefused.
         """
+        if not 0 <= port <= PORT_MAX:
+            raise PortRefused(f"{port} is no TCP port")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             raise PortRefused(f"cannot serve on {host} port {port}: {error}") from error
         self._listener.setblocking(False)
         self._listen()
