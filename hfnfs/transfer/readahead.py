@@ -82,11 +82,15 @@ class History:
         return None
 
     def _ahead(self, run: _Run, start: int, end: int) -> int:
-        """Where the run is to be given bytes up to, now that it reads [start, end)."""
-        if end <= run.last or run.given >= min(end + run.window, self._size):
-            return 0  # a late read, or one for which enough is on its way
-        blocks = -(-end // BLOCK_BYTES) - start // BLOCK_BYTES
-        run.window = min(max(2 * run.window, blocks * BLOCK_BYTES), self._windows.bytes_max)
+        """Where the run is to have bytes up to, now that it reads [start, end)."""
+        if end <= run.last:
+            return 0  # a late read
+        first = start // BLOCK_BYTES * BLOCK_BYTES
+        if run.given >= min(end + run.window, self._size):
+            # Enough is on its way; unless it was put off or failed, then a window comes now.
+            return min(first + run.window, run.given)
+        run.window = max(2 * run.window, -(-end // BLOCK_BYTES) * BLOCK_BYTES - first)
+        run.window = min(run.window, self._windows.bytes_max)
         return self._whole(max(run.given, end) + run.window)
 
     def _whole(self, offset: int) -> int:

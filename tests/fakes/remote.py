@@ -7,6 +7,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
+import numpy as np
+
 from hfnfs.errors import RemoteEntryMissing
 from hfnfs.remote import ContentId, Kind, Listing, Piece, RemoteEntry, Revision
 
@@ -32,9 +34,8 @@ class Pattern:
 
     def __getitem__(self, part: slice, /) -> bytes:
         start, stop, _ = part.indices(self._size)
-        words = range(start // 8, -(-stop // 8))
-        data = b"".join((8 * word).to_bytes(8, "big") for word in words)
-        return data[start - 8 * words.start :][: stop - start]
+        offsets = np.arange(start // 8 * 8, stop, 8, dtype=">u8")
+        return offsets.tobytes()[start % 8 :][: stop - start]
 
 
 class Gate:

@@ -108,6 +108,14 @@ def test_a_read_that_comes_late_fetches_just_itself() -> None:
     assert plan.end == plan.needed == 30 * MIB + BLOCK_BYTES
 
 
+def test_a_read_of_what_should_have_come_fetches_a_window() -> None:
+    """It was put off, or it failed; what did come is not fetched again by fetch.py."""
+    history = History(GIB, WINDOWS)
+    plans = sequential(history, 32 * MIB, MIB)
+    plan = history.plan(32 * MIB, 32 * MIB + 1)
+    assert plan.end == 32 * MIB + plan.window <= max(plan.end for plan in plans)
+
+
 def test_a_reader_that_found_much_in_the_cache_is_the_same_run() -> None:
     history = History(GIB, WINDOWS)
     plans = sequential(history, 64 * MIB, MIB)
