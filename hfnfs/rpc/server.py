@@ -1,4 +1,4 @@
-"""The asyncio shell: sockets, tasks, and pushing back. The one file of rpc/ that knows a loop.
+"""The asyncio shell of the serving side: sockets, tasks, and pushing back.
 
 It uses the loop's readers and writers and not its transports: one sendmsg takes all replies of a
 turn as they are, on every Python and every loop (the transport of Python 3.11 joins them first,
@@ -47,6 +47,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._is_reading = self._is_writing = False
         self._is_turn_due = False
+        self._is_stalled = False  # calls that have come were left for a later turn
         self._is_retired = False
         self._is_lost = False
         self._watch()
@@ -106,19 +107,18 @@ class Connection:
             return
         self._is_turn_due = True  # so that what this turn sends anyway asks for no other
         broken = ""
-        is_stalled = False
         if not self._is_retired:
             try:
                 self._session.serve()
             except WireError as error:
                 broken = str(error)
-            is_stalled = self._session.is_full
+            self._is_stalled = self._session.is_full
         self._send()
         self._is_turn_due = False
         if broken:
             self.lose(broken)
-        elif is_stalled and not self._session.is_full:
-            self.wake()  # calls that have come already may go on now
+        elif self._is_stalled and not self._session.is_full:
+            self.wake()
         self._watch()
 
     def _send(self) -> None:
@@ -133,8 +133,7 @@ class Connection:
 
     def _watch(self) -> None:
         """Listen to the socket for what can be done next: this is how we push back."""
-        ends = self._is_retired or self._is_lost
-        reads = not ends and not self._session.is_full
+        reads = not (self._is_stalled or self._is_retired or self._is_lost)
         if reads != self._is_reading:
             self._is_reading = reads
             if reads:

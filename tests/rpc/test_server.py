@@ -11,6 +11,7 @@ import pytest
 
 from hfnfs.errors import PortRefused
 from hfnfs.rpc.limits import Limits
+from hfnfs.rpc.record import RECEIVE_BYTES
 from hfnfs.rpc.server import RpcServer
 from hfnfs.rpc.session import Body, Caller
 from tests.rpc.calls import (
@@ -204,6 +205,21 @@ async def test_a_client_that_reads_slowly_is_read_from_slowly_and_loses_nothing(
         assert len(program.served) < calls / 2  # the kernel's buffers hold the replies of some
         for xid in range(calls):
             assert await client.reply() == success(xid, b"head" + bytes(MIB))
+
+
+async def test_calls_that_cannot_be_answered_yet_are_not_piled_up() -> None:
+    program = EveryWay(large=bytes(MIB))
+    calls = 100_000
+    async with serving(program, Limits(unsent_bytes_max=MIB)) as place:
+        client = await place.client()
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(client.send(*[message(1, LARGE)] * calls))
+            for _ in range(100):
+                assert await client.reply() == success(1, b"head" + bytes(MIB))
+            (connection,) = place.server._connections
+            memory = connection._session.incoming._memory
+            assert len(memory) <= 2 * RECEIVE_BYTES
+            sending.cancel()
 
 
 async def test_so_many_calls_wait_and_the_rest_stays_unread() -> None:
