@@ -48,6 +48,10 @@ class Cas:
         self._renewing = asyncio.Lock()
         self._version: int | None = None  # of reconstructions, once one was answered
 
+    async def check_access(self) -> None:
+        """Get a token now; a refusal is raised, as of a gated repo."""
+        await self._valid_access()
+
     async def plan(self, content: ContentId, start: int, end: int) -> Plan:
         """How bytes [start, end) of `content` are put together. Raises RemoteError."""
         answer = await self._reconstruction(content, start, end)

@@ -7,7 +7,7 @@ the command said, that line has the right command.
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from hfnfs.errors import RemoteCorrupt, RemoteEntryMissing, RemoteError, SourceMissing
@@ -43,7 +43,7 @@ async def connect(source: Source, account: Account, http: Http) -> "RepoRemote |
 
 async def probe(source: Source, account: Account, http: Http) -> Revision:
     """What the source is at now, by one small request. Raises RemoteError."""
-    return (await _look(Api(source, account, http)))[1]
+    return (await _look(Api(source, account, http))).revision
 
 
 class RepoRemote:
@@ -55,8 +55,13 @@ class RepoRemote:
         self.source = api.source
         self._revision = revision
         self._folder = _Folder(RepoTree(api, revision.token), api.source.subfolder)
-        self._xet = XetContent(Cas(api, api.url("xet-read-token", revision.token)), api.http)
+        self._cas = Cas(api, api.url("xet-read-token", revision.token))
+        self._xet = XetContent(self._cas, api.http)
         self._plain = PlainContent(api)
+
+    async def check_access(self) -> None:
+        """Raise GatedRepo now rather than at the first read: a gated repo can be listed by all."""
+        await self._cas.check_access()
 
     async def revision(self) -> Revision:
         """The commit it is pinned to."""
@@ -131,8 +136,16 @@ class _Folder:
 # ------------------------------------------------------------------- connecting
 
 
+class _Seen(NamedTuple):
+    """The source under its canonical id, what it is at now, and whether it has terms to accept."""
+
+    source: Source
+    revision: Revision
+    is_gated: bool
+
+
 async def _connected(api: Api) -> RepoRemote | BucketRemote:
-    source, revision = await _look(api)
+    source, revision, is_gated = await _look(api)
     api = api.about(source)
     folder = source.subfolder
     if source.type is SourceType.BUCKET:
@@ -147,7 +160,10 @@ async def _connected(api: Api) -> RepoRemote | BucketRemote:
             at = source.revision or "its default branch"
             raise RemoteEntryMissing(f"{source.name} has no folder {folder!r} at {at}")
         _check_folder(source, entry)
-    return RepoRemote(api, revision)
+    remote = RepoRemote(api, revision)
+    if is_gated:
+        await remote.check_access()
+    return remote
 
 
 def _check_folder(source: Source, entry: RemoteEntry | None) -> None:
@@ -157,19 +173,20 @@ def _check_folder(source: Source, entry: RemoteEntry | None) -> None:
         )
 
 
-async def _look(api: Api) -> tuple[Source, Revision]:
-    """The source under its canonical id, and what it is at now."""
+async def _look(api: Api) -> _Seen:
     source = api.source
     if source.type is SourceType.BUCKET:
         raw = (await api.get(api.url())).object()
-        return _canonical(source, raw), revision_of(raw, raw.get("updatedAt"))
+        return _Seen(_canonical(source, raw), revision_of(raw, raw.get("updatedAt")), False)
     at = f"/revision/{quote(source.revision, safe='')}" if source.revision else ""
     # Without "expand" the answer names every file of the repo.
-    raw = (await api.get(f"{api.url()}{at}?expand=sha&expand=lastModified")).object()
+    gated = "" if source.type is SourceType.SPACE else "&expand=gated"
+    url = f"{api.url()}{at}?expand=sha&expand=lastModified{gated}"
+    raw = (await api.get(url)).object()
     commit = raw.get("sha")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise RemoteCorrupt(f"{source.name}: the Hub's answer names no commit")
-    return _canonical(source, raw), revision_of(raw, commit)
+    return _Seen(_canonical(source, raw), revision_of(raw, commit), bool(raw.get("gated")))
 
 
 def _canonical(source: Source, raw: dict[str, Any]) -> Source:
