@@ -1,0 +1,62 @@
+"""A far side that changes, and remembers all it ever was."""
+
+from collections.abc import AsyncIterator
+from hashlib import blake2b
+
+from hfnfs.errors import RemoteEntryMissing
+from hfnfs.remote import ContentId, Piece
+from tests.fakes.clock import FakeClock
+from tests.fakes.remote import FakeRemote
+
+Tree = dict[str, bytes]  # files by path; directories are what leads to them
+
+
+class ChangingHub(FakeRemote):
+    """A bucket: others change it, and old contents stay fetchable by their hash."""
+
+    immutable = False
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__({}, piece_bytes=50_000)
+        self._clock = clock
+        self._contents: dict[str, bytes] = {}
+        self._states: list[tuple[float, Tree]] = [(clock.now(), {})]
+
+    def change(self, path: str, data: bytes | None) -> None:
+        """Put a file there, in place of any other kind of thing, or take it away (None)."""
+        tree = {p: d for p, d in self.tree.items() if not _in_the_way(p, path)}
+        if data is not None:
+            tree[path] = data
+        self.files = dict(tree)
+        self._states.append((self._clock.now(), tree))
+
+    @property
+    def tree(self) -> Tree:
+        """What is there now."""
+        return self._states[-1][1]
+
+    def states_since(self, moment: float) -> list[Tree]:
+        """All that it was at that moment and later."""
+        older = [tree for begun, tree in self._states if begun <= moment]
+        return older[-1:] + [tree for begun, tree in self._states if begun > moment]
+
+    def content(self, path: str) -> ContentId:
+        data = self.tree[path]
+        key = "xet-" + blake2b(data, digest_size=32).hexdigest()
+        self._contents[key] = data
+        return ContentId(key, len(data))
+
+    async def open(self, content: ContentId, start: int, end: int) -> AsyncIterator[Piece]:
+        data = self._contents.get(content.key)
+        if data is None:
+            raise RemoteEntryMissing(content.key)
+        self.files[content.path] = data  # "" names no entry, as listings have none of that path
+        try:
+            async for piece in super().open(content, start, end):
+                yield piece
+        finally:
+            self.files.pop("", None)
+
+
+def _in_the_way(there: str, path: str) -> bool:
+    return there == path or there.startswith(path + "/") or path.startswith(there + "/")

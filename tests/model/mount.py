@@ -1,0 +1,90 @@
+"""A mount without a kernel: the parts of a server as app.py joins them, over a faked far side."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfnfs.config import MountConfig
+from hfnfs.disk.eviction import evict
+from hfnfs.disk.extents import DiskExtents
+from hfnfs.nfs3.access import Access
+from hfnfs.nfs3.client import NfsClient
+from hfnfs.nfs3.handle import Export, HandleMaker
+from hfnfs.nfs3.mountd import Mounts, ProgramMount3
+from hfnfs.nfs3.program import ProgramNfs3
+from hfnfs.nfs3.waiting import Waiting
+from hfnfs.remote import Remote, Revision
+from hfnfs.rpc.server import RpcServer
+from hfnfs.transfer.fetch import Fetcher
+from hfnfs.transfer.listings import Listings
+from hfnfs.transfer.pager import RemotePager
+from hfnfs.vfs.attributes import Appearance, Attributes
+from hfnfs.vfs.data import Data
+from hfnfs.vfs.tree import Freshness, Tree
+from hfnfs.vfs.volume import Volume
+from tests.fakes.clock import FakeClock
+
+TTL_S = 10.0
+VOLUME_ID = b"8 bytes."
+
+
+@dataclass
+class Mount:
+    """What a client holds, and what a test may do behind its back."""
+
+    client: NfsClient
+    root: bytes
+    blocks: Path
+    extents: DiskExtents
+
+    def evict_everything(self) -> None:
+        """Leave no block in the cache that nobody is using."""
+        self.extents.tidy()
+        self.extents.tidy()  # what was read since the last time is closed at the second
+        evict(self.blocks, 1 << 60, lambda path: True)
+
+    def spoil(self, seed: int) -> None:
+        """Alter a byte of every cached segment, as a failing disk would."""
+        for segment in self.blocks.glob("*/*"):
+            data = bytearray(segment.read_bytes())
+            data[seed % len(data)] ^= 0xFF
+            segment.write_bytes(data)
+
+
+@asynccontextmanager
+async def mounted(remote: Remote, blocks: Path, clock: FakeClock) -> AsyncIterator[Mount]:
+    """Serve `remote` with what the cache in `blocks` has, and connect to it."""
+    config = MountConfig(source="test", cache_dir=blocks, stall_timeout_s=5.0)
+    extents = DiskExtents(blocks, 1 << 30)
+    appearance = Appearance(7, 0, 0, 0o444, 0o555, modified_ns=5_000_000_000)
+    freshness = Freshness(TTL_S, lookups_before_listing=2)
+    tree = Tree(appearance, freshness, boot_verifier=b"bootboot", clock=clock)
+    volume = Volume(
+        VOLUME_ID,
+        Revision("", 0),
+        tree=tree,
+        data=Data(extents),
+        attributes=Attributes(read_only=True),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        pager = RemotePager(
+            fetcher=Fetcher(remote, extents, config, tasks),
+            listings=Listings(remote, tree, clock=clock, tasks=tasks, stall_timeout_s=5.0),
+            extents=extents,
+            tasks=tasks,
+        )
+        waiting = Waiting(pager, attempts_max=16, deadline_s=10.0)
+        access = Access()
+        export = Export(volume, HandleMaker(bytes(32), VOLUME_ID))
+        nfs = ProgramNfs3(export, access=access, waiting=waiting)
+        mount = ProgramMount3(Mounts(export, [], access), access=access, waiting=waiting)
+        server = RpcServer([nfs, mount], tasks=tasks)
+        client = await NfsClient.connect("127.0.0.1", await server.start("127.0.0.1", 0))
+        try:
+            yield Mount(client, await client.mount(), blocks, extents)
+        finally:
+            await client.close()
+            await server.close()
+    extents.close()
