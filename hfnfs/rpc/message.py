@@ -1,7 +1,7 @@
 """What an RPC message says before the arguments or results of a procedure (RFC 5531 §9).
 
-Declared in full here, for both directions. A server decodes a header it has seen before by
-looking it up (session.py), so nothing in this module is hot but `accepted`.
+Nothing here is hot: a header that came before is recognised by its bytes (session.py), and what
+stands before all good results is made once.
 """
 
 import struct
