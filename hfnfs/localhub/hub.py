@@ -16,6 +16,7 @@ from hfnfs.clock import Clock, SystemClock
 from hfnfs.errors import PortRefused, SourceMissing
 from hfnfs.localhub.account_routes import AccountRoutes
 from hfnfs.localhub.accounts import Accounts, Signer
+from hfnfs.localhub.blobs import Blobs, Staged, git_object_id
 from hfnfs.localhub.bucket_routes import BucketRoutes
 from hfnfs.localhub.buckets import NS_PER_MS, Bucket, BucketFile, Buckets
 from hfnfs.localhub.cas import CasRoutes
@@ -26,7 +27,7 @@ from hfnfs.localhub.events import Bell
 from hfnfs.localhub.faults import Faults
 from hfnfs.localhub.gate import Gate
 from hfnfs.localhub.grants import GrantRoutes
-from hfnfs.localhub.ingest import Packer, git_object_id, store_blob
+from hfnfs.localhub.ingest import Packer
 from hfnfs.localhub.repo_routes import RESERVED, RepoRoutes, pointer
 from hfnfs.localhub.repos import Repo, RepoFile, Repos
 from hfnfs.localhub.store import Store
@@ -93,6 +94,7 @@ class LocalHub:
         """Open the directory and serve. Raises CacheUnusable, PortRefused."""
         self._store = Store(self._directory)
         self._contents = Contents(self._store)
+        self._blobs = Blobs(self._store)
         self._repos = Repos(self._store, self._clock)
         self._buckets = Buckets(self._store, self._clock)
         self._bell = Bell()
@@ -149,10 +151,15 @@ class LocalHub:
         """
         repo = self._repo(kind, name)
         packer = Packer(self._store)
-        packed = await asyncio.to_thread(self._pack, packer, files, plain)
-        self._contents.keep_files(packer.files(), packer.xorbs)
+        staged = await asyncio.to_thread(self._stage, packer, files, plain)
+        self._blobs.keep(staged.values())
+        packed = dict(zip(_xet_paths(files, staged), packer.files(), strict=True))
+        self._contents.keep_files(list(packed.values()), packer.xorbs)
+        changes: dict[str, RepoFile | None] = dict.fromkeys(files)
+        changes |= {path: RepoFile(blob.oid, blob.size) for path, blob in staged.items()}
+        changes |= {path: _linked(file) for path, file in packed.items()}
         title = f"Change {len(files)} files"
-        return self._repos.commit(repo, revision, packed, title).sha
+        return self._repos.commit(repo, revision, changes, title).sha
 
     async def tag(self, kind: str, name: str, tag: str, revision: str = "main") -> None:
         """Name a commit."""
@@ -217,7 +224,7 @@ class LocalHub:
             ControlRoutes(self.faults, self.counters),
             AccountRoutes(gate),
             BucketRoutes(gate, self._contents, self._bell, self.cas_url),
-            RepoRoutes(gate, self._store, self.cas_url),
+            RepoRoutes(gate, self._blobs, self.cas_url),
         )
 
     async def _listen(self, bound: socket.socket, *routes: Routes) -> None:
@@ -246,22 +253,25 @@ class LocalHub:
         assert file is not None, "a bucket holds only files that were stored"
         return b"".join(self._contents.read(file, 0, file.size))
 
-    def _pack(
+    def _stage(
         self, packer: Packer, files: Mapping[str, Source | None], plain: bool | None
-    ) -> dict[str, RepoFile | None]:
-        """Store the bytes. Any thread."""
-        found: dict[str, RepoFile | None] = {}
-        numbers: dict[str, int] = {}
+    ) -> dict[str, Staged]:
+        """Give what Xet keeps to the packer; the plain files. Any thread."""
+        staged: dict[str, Staged] = {}
         with packer:
             for path, source in files.items():
                 if source is None:
-                    found[path] = None
-                elif _is_plain(path, source) if plain is None else plain:
-                    found[path] = RepoFile(*store_blob(self._store, _pieces(source)))
+                    continue
+                if _is_plain(path, source) if plain is None else plain:
+                    staged[path] = self._blobs.stage(_pieces(source))
                 else:
-                    numbers[path] = packer.add(_pieces(source))
-        described = packer.files()
-        return found | {path: _linked(described[number]) for path, number in numbers.items()}
+                    packer.add(_pieces(source))
+        return staged
+
+
+def _xet_paths(files: Mapping[str, Source | None], staged: Mapping[str, Staged]) -> list[str]:
+    """The paths that were given to the packer, in that order."""
+    return [path for path, source in files.items() if source is not None and path not in staged]
 
 
 def _pack_all(packer: Packer, sources: Iterable[Source]) -> None:

@@ -16,8 +16,6 @@ from hfnfs.xet.shard import ShardFile, ShardXorb, Term
 
 Pieces = Iterable[bytes]
 
-_PIECE_BYTES = 1 << 20
-
 
 class _Place(NamedTuple):
     """A chunk and where it lies."""
@@ -74,8 +72,8 @@ class Packer:
             if kind is None:
                 self._close_xorb()
 
-    def add(self, pieces: Pieces) -> int:
-        """Pack a file; its number among `files()`."""
+    def add(self, pieces: Pieces) -> None:
+        """Pack a file, the next one of `files()`."""
         laid, chunker, digest = _Laid(), Chunker(), hashlib.sha256()
         for piece in pieces:
             digest.update(piece)
@@ -85,10 +83,9 @@ class Packer:
             laid.places.append(self._lay(data))
         laid.sha256 = digest.hexdigest()
         self._files.append(laid)
-        return len(self._files) - 1
 
     def files(self) -> list[ShardFile]:
-        """All files added, once the block was left."""
+        """All files added, in that order, once the block was left."""
         return [self._described(laid) for laid in self._files]
 
     def _lay(self, data: memoryview) -> _Place:
@@ -151,30 +148,3 @@ def _runs(places: Iterable[_Place]) -> Iterable[list[_Place]]:
         run.append(place)
     if run:
         yield run
-
-
-def store_blob(store: Store, pieces: Pieces) -> tuple[str, int]:
-    """Keep a plain file; its git object id and size. Any thread."""
-    with store.scratch() as scratch:
-        size = 0
-        with scratch.open("wb") as file:
-            for piece in pieces:
-                size += file.write(piece)
-        digest = _git_digest(size)
-        with scratch.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                digest.update(piece)
-        oid = digest.hexdigest()
-        store.place(scratch, store.blob_path(oid))
-    return oid, size
-
-
-def git_object_id(data: bytes) -> str:
-    """How git calls a file of these bytes."""
-    digest = _git_digest(len(data))
-    digest.update(data)
-    return digest.hexdigest()
-
-
-def _git_digest(size: int) -> "hashlib._Hash":
-    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from hfnfs.localhub.contents import read_pieces
+from hfnfs.localhub.blobs import Blobs
 from hfnfs.localhub.gate import Gate
 from hfnfs.localhub.repos import Commit, Repo, RepoFile, Repos, Tree
-from hfnfs.localhub.store import Store
 from hfnfs.localhub.wire import Refusal, is_true, iso, limit_of, page, ranged
 from hfnfs.xet.hashes import to_hex
 
@@ -29,10 +28,10 @@ RESERVED = {"tree", "refs", "revision", "resolve", "paths-info", "xet-read-token
 class RepoRoutes:
     """Handlers; their names are the kinds of requests that Counters knows."""
 
-    def __init__(self, gate: Gate, store: Store, cas_url: str) -> None:
+    def __init__(self, gate: Gate, blobs: Blobs, cas_url: str) -> None:
         self._gate = gate
         self._repos: Repos = gate.repos
-        self._store = store
+        self._blobs = blobs
         self._cas_url = cas_url
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -133,8 +132,8 @@ class RepoRoutes:
             raise Refusal(404, f"{path} does not exist", "EntryNotFound")
         headers = {"X-Repo-Commit": commit.sha, "ETag": f'"{file.oid}"'}
         if file.xet is None:
-            blob = self._store.blob_path(file.oid)
-            return ranged(request, file.size, lambda a, b: read_pieces(blob, a, b), **headers)
+            oid = file.oid
+            return ranged(request, file.size, lambda a, b: self._blobs.read(oid, a, b), **headers)
         token = f"/api/{repo.kind}s/{repo.name}/xet-read-token/{commit.sha}"
         headers |= xet_headers(file.xet, file.size, f"{request.url.origin()}{token}", self._cas_url)
         headers["X-Linked-ETag"] = f'"{file.sha256}"'

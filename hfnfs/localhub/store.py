@@ -1,8 +1,8 @@
 """The directory a local Hub lives in: SQLite for what is small, files for bytes.
 
-    hub.db       repos, buckets, files, the key that signs URLs and tokens
+    hub.db       repos, buckets, small files, the key that signs URLs and tokens
     xorbs/ab/…   xorbs in their stored form (chunks and footer), named by hash
-    blobs/ab/…   plain files of repos, named by git object id
+    blobs/ab/…   plain files of repos that are not small, named by git object id
     incoming/    what is still arriving; emptied at every start
 
 Bytes are placed by renaming before any row speaks of them, so a kill at any time loses only what
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROW
 CREATE TABLE IF NOT EXISTS files (
     hash BLOB PRIMARY KEY, size INTEGER, sha256 TEXT, terms BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chunks (hash BLOB PRIMARY KEY, xorb BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blobs (oid TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS repos (
     id INTEGER PRIMARY KEY, kind TEXT, name TEXT, private INTEGER, gated INTEGER, created INTEGER,
     UNIQUE (kind, name));

@@ -20,7 +20,7 @@ from hfnfs.xet.hashes import Buffer
 CHUNK_BYTES_MIN = 8 * 1024
 
 _WINDOW = 64
-_MASK = np.uint64(0xFFFF_0000_0000_0000)
+_CUT_BELOW = 1 << 16  # of the hash's upper 32 bits
 # The hash starts anew this far into each chunk; nothing before is looked at.
 _SKIPPED = CHUNK_BYTES_MIN - _WINDOW - 1
 # Positions hashed at a time: their arrays (8 bytes each) stay in the processor's cache.
@@ -80,7 +80,7 @@ _WORDS = """
     e5a536726a6a8155 57afb23447a07fdd 18f346f7abc9d394 636dc655d61ad33d cc8bab4939f7f3f6
     63c7a906c1dd187b
 """
-GEAR: npt.NDArray[np.uint64] = np.array([int(word, 16) for word in _WORDS.split()], np.uint64)
+GEAR: npt.NDArray[np.uint64] = np.array([int(word, 16) for word in _WORDS.split()], "<u8")
 
 
 class Chunker:
@@ -119,8 +119,8 @@ def _end_of_chunk(flat: npt.NDArray[np.uint8], cuts: npt.NDArray[np.int64], star
     if anew >= limit:
         return limit
     # The first 63 hashes are over fewer than 64 bytes, as if zeros of the table stood before.
-    early = _hashes(GEAR[flat[anew : min(anew + _WINDOW - 1, limit)]])
-    for found in np.flatnonzero(early & _MASK == 0):
+    early = _tops(GEAR[flat[anew : min(anew + _WINDOW - 1, limit)]])
+    for found in np.flatnonzero(early < _CUT_BELOW):
         if (end := anew + int(found) + 1) - start >= CHUNK_BYTES_MIN:
             return end
     first = int(np.searchsorted(cuts, anew + _WINDOW))
@@ -131,16 +131,23 @@ def _full_window_cuts(flat: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Ends of all windows of 64 bytes that ask for a cut, ascending."""
     found = []
     for start in range(0, max(len(flat) - _WINDOW + 1, 0), _STRIDE):
-        hashes = _hashes(GEAR.take(flat[start : start + _STRIDE + _WINDOW - 1], mode="clip"))
-        clear = np.flatnonzero(hashes[_WINDOW - 1 :] & _MASK == 0)
+        tops = _tops(GEAR.take(flat[start : start + _STRIDE + _WINDOW - 1], mode="clip"))
+        clear = np.flatnonzero(tops[_WINDOW - 1 :] < _CUT_BELOW)
         found.append(clear + (start + _WINDOW))
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _hashes(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The hash after each position, over at most the 64 values up to it; overwrites `values`."""
+def _tops(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+    """The hash's upper 32 bits after each position, over at most the 64 values up to it.
+
+    Overwrites `values`.
+    """
     width = 1
-    while width < _WINDOW:
+    while width < _WINDOW // 2:
         values[width:] += values[:-width] << np.uint64(width)
         width *= 2
-    return values
+    # The last addition shifts by 32: its low half reaches the upper bits, and nothing else does.
+    halves = values.view("<u4")
+    tops = halves[1::2].copy()
+    tops[width:] += halves[0 : 2 * (len(values) - width) : 2]
+    return tops
