@@ -103,6 +103,7 @@ class Segment:
 
     def close(self) -> None:
         """Give the descriptor and its lock back; the mapping lives as long as its views."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)  # the mapping has a duplicate of the descriptor
         os.close(self._fd)
 
     def _records(self, first: int, last: int) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -412,3 +414,36 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, bytes_left: int, code: int) -> No
         return written
 
     monkeypatch.setattr(os, "pwrite", pwrite_until_full)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets us mount no tmpfs")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_no_space_and_what_is_there_reads(small_disk: Path) -> None:
+    extents = DiskExtents(small_disk, 1024 * MIB)
+    content = numbered(1, 40 * BLOCK_BYTES)
+    extents.pin(content, 0, content.size)
+    added = 0
+    with suppress(NoSpace):
+        for added in range(40):
+            extents.add(content, added * BLOCK_BYTES, block(content, added))
+    assert 4 <= added <= 8
+    assert got(extents, content, 0, added * BLOCK_BYTES) == blocks(content, 0, added)
+    assert extents.gap(content, 0, content.size) == (added * BLOCK_BYTES, content.size)
+    other = DiskExtents(small_disk, 1024 * MIB)  # checks holes, too, without touching them mapped
+    other.make_resident(content, 0, content.size)
+    assert got(other, content, 0, added * BLOCK_BYTES) == blocks(content, 0, added)
+    other.close()
+    extents.unpin(content, 0, content.size)
+    extents.add(SMALL, 0, blocks(SMALL, 0, 4))  # in the place of what nobody needs
+    assert got(extents, SMALL, 0, SMALL.size) == truth(SMALL, 0, SMALL.size)
+    extents.close()
