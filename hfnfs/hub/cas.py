@@ -11,6 +11,7 @@ from hfnfs.errors import (
     RemoteEntryMissing,
     RemoteError,
     RemoteUnavailable,
+    UsageError,
 )
 from hfnfs.hub.account import clean_token
 from hfnfs.hub.api import Api
@@ -119,12 +120,16 @@ class Cas:
         url, token, expires = raw.get("casUrl"), raw.get("accessToken"), raw.get("exp")
         if not (isinstance(url, str) and isinstance(token, str) and isinstance(expires, int)):
             raise RemoteCorrupt(f"{answer.place}: no access to Xet in the answer")
+        try:
+            token = clean_token(token, "Xet's token")
+        except UsageError as error:
+            raise RemoteCorrupt(f"{answer.place}: {error}") from None
         safe = ("https://",) if answer.place.startswith("https://") else ("https://", "http://")
         if not url.startswith(safe) or "?" in url or "#" in url:
             raise RemoteCorrupt(f"{answer.place}: names no address of Xet's storage")
         return Access(
             url.rstrip("/"),
-            clean_token(token, "Xet's token"),
+            token,
             self._api.http.clock.now(),
             expires * 10**9,
         )

@@ -25,7 +25,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 async def connect(source: Source, account: Account, http: Http) -> "RepoRemote | BucketRemote":
-    """The Remote that `source` names, there and readable. Raises RemoteError.
+    """The remote that `source` names, there and readable. Raises RemoteError.
 
     A repo's is pinned to the commit that its revision is at now; see probe.
     """

@@ -7,7 +7,7 @@ failures in a row, and by those in all; a piece that arrived ends a row.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 
 from hfnfs.errors import RemoteCorrupt, RemoteUnavailable, WireError
@@ -24,6 +24,8 @@ FAILURES_MAX = 32
 # A plan covers at most this: it bounds the chunks that are kept for later use, and the signed
 # URLs are used soon after they were made.
 PLAN_SPAN_BYTES = 64 * 1024 * 1024
+# Decoding a chunk takes about 50 us; others on the loop wait for this many.
+CHUNKS_PER_TURN = 8
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
@@ -107,7 +109,8 @@ class XetContent:
                     if chunks_left < 0:
                         raise RemoteCorrupt(f"{stream.place}: more chunks than planned")
                     yield chunk
-                await asyncio.sleep(0)  # decoding took its time; others have waited
+                    if chunks_left % CHUNKS_PER_TURN == 0:
+                        await asyncio.sleep(0)
             if left > 0:
                 raise Cut(f"{stream.place}: cut {left} bytes before its end")
         if chunks_left or not reader.is_between_chunks:
@@ -130,9 +133,10 @@ def _opened(got: Stream | Answer, fetch: Fetch) -> Stream:
     return got
 
 
-def _decoded(reader: ChunkReader, data: bytes, stream: Stream) -> list[bytes]:
+def _decoded(reader: ChunkReader, data: bytes, stream: Stream) -> Iterator[bytes]:
+    """One at a time: what compresses well would fill the memory with chunks."""
     try:
-        return list(reader.feed(data))
+        yield from reader.feed(data)
     except WireError as error:
         raise RemoteCorrupt(f"{stream.place}: {error}") from error
 

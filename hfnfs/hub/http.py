@@ -59,8 +59,12 @@ class Request:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        url = URL(self.url, encoded=True)
-        if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None:
+        try:
+            url = URL(self.url, encoded=True)
+            is_good = url.scheme in {"http", "https"} and url.host and url.raw_user is None
+        except ValueError:
+            is_good = False
+        if not is_good:
             raise RemoteCorrupt(f"{self.place!r} is no address to fetch from")
 
     @property
@@ -215,7 +219,7 @@ class Http:
             if hop.response.status < 300:
                 return Stream(hop, lambda n: self._count_bytes(request.lane, n))
             try:
-                return await self._read(request, hop, REFUSAL_BYTES_MAX)
+                return await self._read(request, hop, JSON_BYTES_MAX)
             finally:
                 hop.response.release()
 
@@ -330,6 +334,8 @@ class Http:
         response = hop.response
         place = _place(response.url)
         body = bytearray()
+        if response.status >= 400:
+            bytes_max = min(bytes_max, REFUSAL_BYTES_MAX)
         async for data in response.content.iter_any():
             self._count_bytes(request.lane, len(data))
             body += data

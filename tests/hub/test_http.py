@@ -233,7 +233,18 @@ async def test_a_stream_refused_is_an_answer(http: Http, server: Server) -> None
 # ------------------------------------------------------------------------ other
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "http:///x", "ftp://h/x", "http://u@h/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "http:///x",
+        "ftp://h/x",
+        "http://u@h/x",
+        "http://h:99999/x",
+        "http://[::1/x",
+        "",
+    ],
+)
 def test_only_plain_http_urls_are_requested(url: str) -> None:
     with pytest.raises(RemoteCorrupt):
         Request(url, Lane.API)
