@@ -129,8 +129,8 @@ def _run(config: MountConfig, options: MountOptions) -> None:
         asyncio.run(stay_mounted(plan, running(config), _say_mounted))
 
 
-def _say_mounted(served: "Running", mounted: Mounted) -> None:
-    path = mounted.point.path
+def _say_mounted(mounted: "Mounted[Running]") -> None:
+    served, path = mounted.served, mounted.point.path
     if mounted.point.hides:
         log.warning("%s was not empty; what is in it is back after the mount", path)
     log.info(

@@ -13,10 +13,10 @@ What is served is handed in as a context manager: this room knows no server.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hfnfs.errors import UnmountFailed
 from hfnfs.host.holders import holders
@@ -75,40 +75,53 @@ class MountPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(Generic[S]):
     """What came of a plan."""
 
+    served: S
+    mounting: Mounting
     point: MountPoint
     target: NfsTarget
     sudo: bool  # unmounting needs it too
 
 
+@asynccontextmanager
+async def mounted(
+    plan: MountPlan, serving: Serving[S], table: MountTable
+) -> AsyncIterator[Mounted[S]]:
+    """Serve and mount until the block is left, and by then have unmounted, best in order.
+
+    Raises the HostError of the check that failed, before anything was served.
+    """
+    machine = await asyncio.to_thread(check_machine, plan.around)
+    point = await asyncio.to_thread(prepare_mount_point, plan.path, table.read())
+    try:
+        async with serving as served:
+            target = _target(served, plan)
+            mounting = Mounting(machine, target, point.path, table)
+            await mounting.mount()
+            try:
+                yield Mounted(served, mounting, point, target, machine.sudo)
+            finally:
+                # Still there only if the server, or we, have failed: rather no mount than one on
+                # which everybody hangs.
+                await mounting.unmount_at_any_price()
+    finally:
+        await asyncio.to_thread(remove_made, point.made)
+
+
 async def stay_mounted(
-    plan: MountPlan, serving: Serving[S], on_mounted: Callable[[S, Mounted], None]
+    plan: MountPlan, serving: Serving[S], on_mounted: Callable[[Mounted[S]], None]
 ) -> None:
     """Serve and mount, and return when the mount is gone: by itself or after a signal.
 
-    Raises the HostError of the check that failed, before anything was served, Interrupted, or
-    UnmountFailed.
+    Raises the HostError of a check, Interrupted, or UnmountFailed.
     """
     with StopRequests() as stop, mount_table() as table:
-        machine = await asyncio.to_thread(check_machine, plan.around)
-        point = await asyncio.to_thread(prepare_mount_point, plan.path, table.read())
-        try:
-            async with serving as served:
-                target = _target(served, plan)
-                mounting = Mounting(machine, target, point.path, table)
-                await mounting.mount()
-                stop.orderly()
-                try:
-                    on_mounted(served, Mounted(point, target, machine.sudo))
-                    await until_over(mounting, stop, table)
-                finally:
-                    # Still there only if the server, or we, have failed: rather no mount than one
-                    # on which everybody hangs.
-                    await mounting.unmount_at_any_price()
-        finally:
-            await asyncio.to_thread(remove_made, point.made)
+        async with mounted(plan, serving, table) as mount:
+            stop.orderly()
+            on_mounted(mount)
+            await until_over(mount.mounting, stop, table)
 
 
 async def stay_serving(

@@ -57,20 +57,21 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return stage
 
 
-def send(number: signal.Signals) -> Callable[[object, object], None]:
+def send(number: signal.Signals) -> Callable[[object], None]:
     """A callback of "it is mounted" that sends a signal to this process."""
-    return lambda _served, _mounted: os.kill(os.getpid(), number)
+    return lambda _: os.kill(os.getpid(), number)
 
 
-def nothing(_served: object, _mounted: object) -> None:
+def nothing(_: object) -> None:
     pass
 
 
 async def test_it_ends_when_the_mount_is_gone(stage: Stage) -> None:
     server = Server(stage)
 
-    def unmount_by_hand(_: Server, mounted: Mounted) -> None:
+    def unmount_by_hand(mounted: Mounted[Server]) -> None:
         assert server.is_serving
+        assert mounted.served is server
         assert mounted.point.path == str(stage.mount_point)
         stage.change("41 1", "gone")
 
@@ -83,7 +84,7 @@ async def test_the_server_says_what_is_mounted_and_the_plan_how(stage: Stage) ->
     server = Server(stage, port=777, export="/x", read_only=False)
     seen = []
 
-    def see(_: Server, mounted: Mounted) -> None:
+    def see(mounted: Mounted[Server]) -> None:
         seen.append(mounted.target)
         stage.change("41 1", "gone")
 
@@ -161,7 +162,7 @@ async def test_a_mount_that_nothing_ends_is_an_error_that_says_what_to_run(
 async def test_a_server_that_fails_takes_its_mount_along(stage: Stage) -> None:
     server = Server(stage)
 
-    def fail(_served: object, _mounted: object) -> None:
+    def fail(_: object) -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
@@ -242,7 +243,7 @@ async def test_an_ignored_hangup_stays_ignored(
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(stage)
 
-    def hang_up_then_unmount(_served: object, _mounted: object) -> None:
+    def hang_up_then_unmount(_: object) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         stage.change("41 1", "gone")
 

@@ -39,7 +39,7 @@ async def serving():
 point, stage = sys.argv[1:]
 around = Surroundings("Linux", "6", 0, stage, stage + "/bin")
 asyncio.run(stay_mounted(MountPlan(point, 1.0, around), serving(),
-                         lambda served, mounted: print(mounted.point.path, flush=True)))
+                         lambda mounted: print(mounted.point.path, flush=True)))
 """
 
 
