@@ -1,0 +1,83 @@
+"""Run programs on mounts of the real Linux NFS client, in a guest of scripts/kernel-client.
+
+The guest sees this machine's files, read-only, under the same paths; so the programs in inside/
+run there with this very Python.
+"""
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hfnfs.host.mount_command import NfsTarget, System, mount_argv
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RUN = ROOT / "scripts" / "kernel-client" / "run"
+INSIDE = Path(__file__).with_name("inside")
+GUEST_TIMEOUT_S = 420
+HOST_ADDRESS = "10.0.2.2"  # of this machine's loopback, seen from the guest
+MOUNT_POINT = "/mnt/hf"
+NEEDED = {
+    "/usr/bin/linux.uml": "user-mode-linux",
+    "/bin/busybox": "busybox-static",
+    "/sbin/mount.nfs": "nfs-common",
+    "/etc/protocols": "netbase",
+}
+
+
+def why_not() -> str | None:
+    """Why this machine cannot run the guest; None if it can."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return "the guest is a program for Linux on x86_64"
+    if os.geteuid() != 0:
+        return "the guest's network needs root"
+    if not Path("/dev/net/tun").exists():
+        return "the guest's network needs /dev/net/tun"
+    missing = [package for path, package in NEEDED.items() if not Path(path).exists()]
+    return f"not installed: {' '.join(missing)}" if missing else None
+
+
+def run(words: list[str], *, timeout_s: int = GUEST_TIMEOUT_S) -> str:
+    """What `scripts/kernel-client/run words` wrote to its standard output."""
+    done = subprocess.run(
+        [str(RUN), "--timeout", str(timeout_s), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+    )
+    assert done.returncode == 0, (
+        f"the guest ended with {done.returncode}\n{done.stderr[-6000:]}\n{done.stdout[-2000:]}"
+    )
+    return done.stdout
+
+
+def run_on_mount(port: int, program: str, *words: str, options: str = "") -> Any:
+    """What inside/`program` reports, run on a mount of what listens on `port`.
+
+    Mounted by the very command that hfnfs mounts with, and `options` (a,b=1) after its own.
+    """
+    target = NfsTarget(port=port, host=HOST_ADDRESS)
+    mount = mount_argv(target, MOUNT_POINT, System.LINUX, helper="/sbin/mount.nfs", sudo=False)
+    mount[-1] = f"{mount[-1]},{options}".strip(",")
+    script = f"""
+        mkdir {MOUNT_POINT}
+        {shlex.join(mount)}
+        cd {MOUNT_POINT}
+        {shlex.join(python(program, *words))}
+        cd /
+        umount {MOUNT_POINT}
+    """
+    out = run(["--no-mount", "--port", str(port), "--", "sh", "-euc", script])
+    return json.loads(out.splitlines()[-1])
+
+
+def python(program: str, *words: str) -> list[str]:
+    """The command line of inside/`program`."""
+    return [shutil.which(sys.executable) or sys.executable, str(INSIDE / program), *words]

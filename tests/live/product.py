@@ -1,0 +1,72 @@
+"""A local Hub with repos, and hf-mount-nfs as a process of its own that serves them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfnfs.localhub.background import HubThread
+from hfnfs.localhub.hub import LocalHub, Source
+
+PROGRAM = Path(sys.executable).with_name("hf-mount-nfs")
+END_TIMEOUT_S = 30.0
+
+
+@contextmanager
+def hub_with(folder: Path, repos: Mapping[str, Mapping[str, Source]]) -> Iterator[LocalHub]:
+    """A local Hub, kept in `folder`, with these models and their files."""
+    with HubThread(folder) as thread:
+        for name, tree in repos.items():
+            thread.do(thread.hub.create_repo("model", name))
+            thread.do(thread.hub.commit("model", name, tree))
+        yield thread.hub
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running `hf-mount-nfs --serve-only`."""
+
+    pid: int
+    port: int
+    url: str  # for libnfs; a path may follow it
+    log: Path
+
+    def url_of(self, path: str) -> str:
+        """The libnfs URL of a file or directory."""
+        base, _, arguments = self.url.partition("?")
+        return f"{base}{path}?{arguments}"
+
+
+@contextmanager
+def served(endpoint: str, source: str, folder: Path, *options: str) -> Iterator[Served]:
+    """Serve a repo without mounting it; its cache and log lie in `folder`.
+
+    Fails if it does not start, or does not end in order on SIGTERM.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log"
+    argv = [str(PROGRAM), "repo", source, "--serve-only", "-v", "--hub-endpoint", endpoint]
+    argv += ["--cache-dir", str(folder / "cache"), *options]
+    with log.open("w") as stderr:
+        program = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+    try:
+        yield Served(program.pid, *_announced(program, log), log)
+        program.terminate()
+        assert program.wait(END_TIMEOUT_S) == 0, log.read_text()
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def _announced(program: subprocess.Popen[str], log: Path) -> tuple[int, str]:
+    """The port and the URL that it prints once it serves."""
+    assert program.stdout is not None
+    for line in program.stdout:
+        if found := re.search(r"nfs://\S*nfsport=(\d+)\S*", line):
+            return int(found[1]), found[0]
+    raise AssertionError(f"{program.args!r} did not start:\n{log.read_text()}")
