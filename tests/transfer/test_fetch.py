@@ -266,6 +266,24 @@ async def test_a_bug_reaches_the_waiters_and_does_not_end_the_others(
         await fetcher.bring(remote.content("b"), 0, 1)
 
 
+@pytest.mark.logs_errors
+async def test_a_bug_that_nobody_waits_for_is_logged(
+    extents: DiskExtents, config: MountConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = far_side(a=MIB)
+    remote.failures["open"] = [ZeroDivisionError("oh")]
+    remote.pieces_gate.close()
+    async with asyncio.TaskGroup() as tasks:
+        caller = tasks.create_task(
+            Fetcher(remote, extents, config, tasks).bring(remote.content("a"), 0, 1)
+        )
+        await until(lambda: remote.streaming == 1)
+        caller.cancel()
+        await until(caller.done)
+        remote.pieces_gate.open()
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_full_disk_is_told_to_who_waits(
     extents: DiskExtents, config: MountConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
