@@ -98,8 +98,16 @@ class BucketRemote:
         return await self._tree.revision()
 
     async def list(self, directory: str) -> Listing:
-        """All entries of `directory`. Raises RemoteEntryMissing."""
-        return await self._folder.list(directory)
+        """All entries of `directory`. Raises RemoteEntryMissing.
+
+        The mounted folder itself stays when its last file goes.
+        """
+        try:
+            return await self._folder.list(directory)
+        except RemoteEntryMissing:
+            if directory:
+                raise
+            return Listing("", {})
 
     async def find(self, paths: Sequence[str]) -> Found:
         """The files among `paths`; what is no file may be a folder and is left out."""

@@ -241,7 +241,7 @@ class Http:
         self, request: Request, once: Callable[[], Awaitable[T | Answer]]
     ) -> T | Answer:
         if self._offline:
-            raise Offline(f"{request.place}: asked to stay offline")
+            raise Offline(f"{request.place}: not asked, because of HF_HUB_OFFLINE or --offline")
         origin = _origin(URL(request.url, encoded=True))
         deadline = self.clock.now() + self._patience.total_s
         attempts = 0

@@ -151,6 +151,14 @@ async def test_a_folder_of_a_bucket_is_seen_as_the_whole(local: Hub) -> None:
     assert await remote.find(["a", "b"]) == {"a": (await remote.list("")).entries["a"]}
 
 
+async def test_the_mounted_folder_of_a_bucket_stays_when_it_is_emptied(local: Hub) -> None:
+    remote = await local.connect("local/data/log", "bucket", DEFAULT_TOKEN)
+    await local.hub.delete("local/data", ["log/a"])
+    assert await names(remote) == set()
+    with pytest.raises(RemoteEntryMissing):
+        await remote.list("deeper")
+
+
 async def test_a_token_that_rotates_is_taken_up(local: Hub, tmp_path: Path) -> None:
     await local.hub.create_repo("model", "local/private", private=True)
     await local.hub.commit("model", "local/private", {"a": b"1"})

@@ -1,0 +1,84 @@
+"""What servers demand in headers, whatever stands there, and how long we wait by ourselves."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfnfs.hub.pace import (
+    PAUSE_MAX_S,
+    SPREAD_S,
+    Lane,
+    Pace,
+    Patience,
+    rate_limit_s,
+    retry_after_s,
+)
+from tests.hub.fakes import Clock
+
+ORIGIN = "https://hub.example:443"
+WALL_NS = 1_700_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('"api";r=0;t=55', 55),
+        ('"api"; r=0 ; t=55', 55),
+        ('"pages";r=3;t=10, "api";r=0;t=20', 20),
+        ('"api";r=0;t=99999', PAUSE_MAX_S),
+        ('"api";r=1;t=55', None),
+        ("", None),
+        ("nonsense", None),
+        ('"api";r=;t=', None),
+    ],
+)
+def test_rate_limits(header: str, expected: float | None) -> None:
+    assert rate_limit_s({"RateLimit": header}) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("999999999999", PAUSE_MAX_S),
+        ("Tue, 14 Nov 2023 22:13:30 GMT", 10),
+        ("Tue, 14 Nov 2023 22:13:30", 10),
+        ("Tue, 14 Nov 2022 22:13:30 GMT", 0),
+        ("Tue, 14 Nov 2033 22:13:30 GMT", PAUSE_MAX_S),
+        ("-7", None),
+        ("7.5", None),
+        ("soon", None),
+        ("", None),
+        ("\u0667", None),
+    ],
+)
+def test_retry_after(header: str, expected: float | None) -> None:
+    assert retry_after_s({"Retry-After": header}, WALL_NS) == expected
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from([200, 429, 500, 503]))
+def test_no_header_makes_us_wait_for_ever(limit: str, after: str, status: int) -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    alone = pace.note(Lane.API, ORIGIN, status, {"RateLimit": limit, "Retry-After": after})
+    assert alone is None or 0 <= alone <= PAUSE_MAX_S
+    assert 0 <= pace.wait_s(Lane.API, ORIGIN) <= PAUSE_MAX_S + SPREAD_S
+    clock.advance(PAUSE_MAX_S)
+    assert pace.wait_s(Lane.API, ORIGIN) == 0
+
+
+def test_a_pause_is_of_one_lane_at_one_origin_and_only_grows() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for seconds in (30, 10):
+        pace.note(Lane.API, ORIGIN, 429, {"Retry-After": str(seconds)})
+    assert 30 <= pace.wait_s(Lane.API, ORIGIN) <= 30 + SPREAD_S
+    assert pace.wait_s(Lane.FILES, ORIGIN) == 0
+    assert pace.wait_s(Lane.API, "https://other.example:443") == 0
+
+
+def test_delays_grow_to_a_bound() -> None:
+    patience = Patience(first_delay_s=1, delay_max_s=5)
+    for attempts, most in enumerate((1, 2, 4, 5, 5), start=1):
+        assert most / 2 <= patience.delay_s(attempts) <= most
