@@ -50,6 +50,7 @@ class DiskExtents:
         self._open: dict[_Key, Segment] = {}  # longest open first
         self._pins: Counter[_Key] = Counter()
         self._lock = threading.Lock()
+        self._is_closed = False
         self._bytes_until_look = 0
 
     # ------------------------------------------------------------- reading
@@ -169,12 +170,17 @@ class DiskExtents:
                     segment.touch()
 
     def close(self) -> None:
-        """Give back all descriptors and locks; views that were given out stay valid."""
+        """Give back all descriptors and locks; views that were given out stay valid.
+
+        What a thread works with just now is closed when that thread has done.
+        """
         with self._lock, _disk_errors(self._blocks):
+            self._is_closed = True
             for segment in self._open.values():
                 if segment.used:
                     segment.touch()
-                segment.close()
+                if not segment.users:
+                    segment.close()
             self._open.clear()
 
     def _keep_to_budget(self, size: int) -> None:
@@ -221,8 +227,7 @@ class DiskExtents:
                 yield segment
             finally:
                 if segment is not None:
-                    with self._lock:
-                        segment.users -= 1
+                    self._release(segment)
 
     def _acquired(
         self, content: ContentId, number: int, path: Path, *, create: bool
@@ -240,12 +245,21 @@ class DiskExtents:
         if opened is None:
             return None
         with self._lock:
+            if self._is_closed:
+                opened.close()
+                raise CacheUnusable(f"{path}: the cache was closed meanwhile")
             segment = self._open.setdefault(key, opened)
             segment.users += 1
             self._close_surplus()
         if segment is not opened:  # another thread was faster
             opened.close()
         return segment
+
+    def _release(self, segment: Segment) -> None:
+        with self._lock:
+            segment.users -= 1
+            if self._is_closed and not segment.users:
+                segment.close()
 
     def _close_surplus(self) -> None:
         """Bound the open segments: those go first that were not read for longest."""

@@ -190,6 +190,7 @@ def test_something_else_in_a_segments_place_is_refused(
         path.mkdir()
     else:
         os.mkfifo(path)
+    extents = DiskExtents(tmp_path, 1024 * MIB)
     before = descriptors()
     with pytest.raises(CacheUnusable):
         extents.has(TINY, 0, 1)
@@ -391,6 +392,46 @@ def test_many_threads_add_check_and_read_the_same(tmp_path: Path) -> None:
     assert not wrong
     assert not any(thread.is_alive() for thread in threads)
     extents.close()
+
+
+def test_closing_waits_for_no_thread_and_takes_no_descriptor_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors()
+    extents = DiskExtents(tmp_path, 1024 * MIB)
+    writing, go_on = threading.Event(), threading.Event()
+    pwrite = os.pwrite
+
+    def slow_pwrite(fd: int, data: bytes, offset: int) -> int:
+        writing.set()
+        assert go_on.wait(30)
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow_pwrite)
+    thread = threading.Thread(target=extents.add, args=(SMALL, 0, blocks(SMALL, 0, 4)))
+    thread.start()
+    assert writing.wait(30)
+    extents.close()
+    bystander = tmp_path / "bystander"
+    with bystander.open("wb"):  # gets the next free descriptor
+        go_on.set()
+        thread.join(30)
+    assert bystander.read_bytes() == b""
+    assert descriptors() == before
+    extents = DiskExtents(tmp_path, 1024 * MIB)
+    extents.make_resident(SMALL, 0, SMALL.size)
+    assert got(extents, SMALL, 0, SMALL.size) == truth(SMALL, 0, SMALL.size)
+    extents.close()
+
+
+def test_a_closed_cache_keeps_nothing_more(extents: DiskExtents) -> None:
+    extents.add(TINY, 0, block(TINY, 0))
+    before = descriptors()
+    extents.close()
+    with pytest.raises(CacheUnusable, match="closed"):
+        extents.add(TINY, 0, block(TINY, 0))
+    assert extents.read(TINY, 0, 1) is None
+    assert descriptors() < before
 
 
 def flip(path: Path, at: int) -> None:
