@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,14 @@ def run(words: list[str], *, timeout_s: int = GUEST_TIMEOUT_S) -> str:
     return done.stdout
 
 
-def run_on_mount(port: int, program: str, *words: str, options: str = "") -> Any:
+def run_on_mount(port: int, program: str, *words: str, forward: Sequence[int] = ()) -> Any:
     """What inside/`program` reports, run on a mount of what listens on `port`.
 
-    Mounted by the very command that hfnfs mounts with, and `options` (a,b=1) after its own.
+    Mounted by the very command that hfnfs mounts with. The ports `forward` of this machine's
+    loopback are reached at HOST_ADDRESS, too.
     """
     target = NfsTarget(port=port, host=HOST_ADDRESS)
     mount = mount_argv(target, MOUNT_POINT, System.LINUX, helper="/sbin/mount.nfs", sudo=False)
-    mount[-1] = f"{mount[-1]},{options}".strip(",")
     script = f"""
         mkdir {MOUNT_POINT}
         {shlex.join(mount)}
@@ -74,8 +75,15 @@ def run_on_mount(port: int, program: str, *words: str, options: str = "") -> Any
         cd /
         umount {MOUNT_POINT}
     """
-    out = run(["--no-mount", "--port", str(port), "--", "sh", "-euc", script])
+    ports = [word for number in forward for word in ("--forward", str(number))]
+    out = run(["--no-mount", "--port", str(port), *ports, "--", "sh", "-euc", script])
     return json.loads(out.splitlines()[-1])
+
+
+def run_in_guest(program: str, *words: str) -> Any:
+    """What inside/`program` reports that needs no server of this machine."""
+    nowhere = ["--no-mount", "--port", "1"]
+    return json.loads(run([*nowhere, "--", *python(program, *words)]).splitlines()[-1])
 
 
 def python(program: str, *words: str) -> list[str]:
