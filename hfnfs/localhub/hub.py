@@ -231,7 +231,10 @@ class LocalHub:
         app = web.Application(middlewares=[Front(self.faults, self.counters).middleware()])
         for group in routes:
             group.add_to(app.router)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_S)
+        # A client that left is not waited for, however slow the Hub was told to be.
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_GRACE_S, handler_cancellation=True
+        )
         self._runners.append(runner)
         await runner.setup()
         await web.SockSite(runner, bound).start()

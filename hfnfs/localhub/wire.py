@@ -17,6 +17,7 @@ from hfnfs.localhub.faults import Fault, Faults
 FAULT: web.RequestKey[Fault] = web.RequestKey("fault", Fault)
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_LEFT = 499  # counted for requests that got no answer
 _HIDDEN = re.compile(r"(signature=)[0-9a-f]+")
 
 
@@ -139,14 +140,22 @@ class Front:
         async def front(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
-            response = await self._answer(request, handler)
-            path = _HIDDEN.sub(r"\1…", request.path_qs)
-            kind = getattr(request.match_info.handler, "__name__", "unknown")
-            sizes = (request.content.total_bytes, response.body_length)
-            self._counters.note(Request(kind, request.method, path, response.status, *sizes))
-            return response
+            response: web.StreamResponse | None = None
+            try:
+                response = await self._answer(request, handler)
+                return response
+            finally:
+                self._note(request, response)
 
         return front
+
+    def _note(self, request: web.Request, response: web.StreamResponse | None) -> None:
+        """Count it, also when the client left before there was an answer."""
+        status, sent = (_LEFT, 0) if response is None else (response.status, response.body_length)
+        path = _HIDDEN.sub(r"\1…", request.path_qs)
+        kind = getattr(request.match_info.handler, "__name__", "unknown")
+        got = request.content.total_bytes
+        self._counters.note(Request(kind, request.method, path, status, got, sent))
 
     async def _answer(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -181,7 +190,7 @@ def _plain(refusal: web.HTTPException) -> web.Response:
 def _dropped(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
-    return web.Response(status=499)
+    return web.Response(status=_LEFT)
 
 
 async def _deliver(
