@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
-HUB, BASE = Path("/mnt/hub"), Path("/mnt/base")
-Mount = subprocess.Popen[str]
+HUB, BASE, OUTPUT = Path("/mnt/hub"), Path("/mnt/base"), Path("/mnt/output")
+Mount = subprocess.Popen[bytes]
 
 
 class Case(NamedTuple):
@@ -42,11 +42,26 @@ def sends(number: signal.Signals) -> Callable[[Mount, str], object]:
     return lambda mount, _: mount.send_signal(number)
 
 
+def sends_twice_while_in_use(number: signal.Signals) -> Callable[[Mount, str], object]:
+    """The first asks in vain: a process works in there; the second insists."""
+
+    def end(mount: Mount, point: str) -> None:
+        user = subprocess.Popen(["sleep", "600"], cwd=point)
+        mount.send_signal(number)
+        until("it is told to be in use", lambda: "in use by sleep" in OUTPUT.read_text())
+        mount.send_signal(number)
+        mount.wait(PATIENCE_S)
+        user.kill()
+
+    return end
+
+
 CASES = {
     "absolute": Case(f"{BASE}/absolute", "absolute", umount),
     "relative": Case("relative", "relative", sends(signal.SIGTERM)),
     "symlinked": Case("link/inner", "real/inner", sends(signal.SIGINT)),
     "spaced": Case("with a space", "with a space", sends(signal.SIGTERM)),
+    "busy": Case("busy", "busy", sends_twice_while_in_use(signal.SIGTERM)),
 }
 
 
@@ -81,21 +96,27 @@ def start_hub(folder: str) -> str:
 def observe(case: Case, url: str, repo: str, file: str) -> dict[str, object]:
     point = str(BASE / case.real)
     argv = [str(BIN / "hf-mount-nfs"), "repo", repo, case.typed, "--hub-endpoint", url]
-    mount = subprocess.Popen(
-        argv, cwd=BASE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with OUTPUT.open("w") as output:
+        mount = subprocess.Popen(argv, cwd=BASE, stdout=output, stderr=output)
     until(f"{point} mounted", lambda: point in nfs_mounts() or mount.poll() is not None)
+    until("it says so", lambda: "mounted" in OUTPUT.read_text() or mount.poll() is not None)
     read = b""
     with suppress(OSError):
         read = Path(point, file).read_bytes()
     case.end(mount, point)
-    output, _ = mount.communicate(timeout=PATIENCE_S)
     return {
         "sha256": hashlib.sha256(read).hexdigest(),
-        "exit": mount.returncode,
+        "exit": mount.wait(PATIENCE_S),
         "left": nfs_mounts(),
-        "output": output,
+        "output": OUTPUT.read_text(),
     }
+
+
+def run_demo() -> dict[str, object]:
+    """The demo, which ends its mounts by itself."""
+    argv = [str(BIN / "hf-mount"), "demo"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return {"exit": done.returncode, "left": nfs_mounts(), "output": done.stdout + done.stderr}
 
 
 def main() -> None:
@@ -104,7 +125,8 @@ def main() -> None:
     (BASE / "real").mkdir(parents=True)
     (BASE / "link").symlink_to("real")
     url = start_hub(folder)
-    print(json.dumps({name: observe(case, url, repo, file) for name, case in CASES.items()}))
+    seen = {name: observe(case, url, repo, file) for name, case in CASES.items()}
+    print(json.dumps({**seen, "demo": run_demo()}))
 
 
 if __name__ == "__main__":
