@@ -1,0 +1,322 @@
+/* Load generator: keeps DEPTH calls of one kind outstanding on one connection, over libnfs.
+ *
+ *   loadgen NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE [CHECK]
+ *
+ * NAME is an entry of the export's root: a file, or for readdirplus a directory ("." is the root).
+ * JOB is one of getattr, lookup, access, read, readdirplus. SIZE is what a call asks for: bytes of
+ * a read, maxcount of a readdirplus; the others take no notice. read goes through the file from
+ * its beginning, again and again. CHECK is a local copy of the file: every byte read is compared.
+ *
+ * Prints one line of JSON, of the SECONDS after a tenth of them as warm-up:
+ *   calls, bytes, entries, seconds, p50_us, p99_us, and all_calls (warm-up and end included).
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <nfsc/libnfs.h>
+#include <nfsc/libnfs-raw.h>
+#include <nfsc/libnfs-raw-mount.h>
+#include <nfsc/libnfs-raw-nfs.h>
+
+#define HANDLE_MAX 64
+#define LATENCIES_MAX (8u << 20)
+#define STALLED_MS 30000
+
+struct handle {
+    char bytes[HANDLE_MAX];
+    u_int length;
+};
+
+/* One of the DEPTH calls that are outstanding. */
+struct slot {
+    double sent;
+    uint64_t offset, count;      /* read */
+    uint64_t cookie;             /* readdirplus: where this slot's walk has come to */
+    char verifier[8];
+};
+
+struct kind {
+    const char *name;
+    int (*send)(struct slot *);
+    void (*received)(struct slot *, void *reply); /* NULL: nothing to take from the reply */
+};
+
+static struct rpc_context *rpc;
+static struct handle root, object;
+static char *entry_name;
+static const struct kind *kind;
+static uint64_t size, file_size, next_offset;
+static const char *check;
+static struct slot *slots;
+static int flying, stopping, counting;
+static uint64_t calls, all_calls, bytes, entries;
+static uint32_t *latencies; /* nanoseconds */
+
+static void die(const char *what, const char *why)
+{
+    fprintf(stderr, "loadgen: %s: %s\n", what, why);
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void turn(void)
+{
+    struct pollfd p = {.fd = rpc_get_fd(rpc), .events = rpc_which_events(rpc)};
+    int ready = poll(&p, 1, STALLED_MS);
+    if (ready == 0)
+        die("no answer", "stalled");
+    if (ready < 0 || rpc_service(rpc, p.revents) < 0)
+        die("connection", rpc_get_error(rpc));
+}
+
+static nfs_fh3 fh(struct handle *of)
+{
+    nfs_fh3 made;
+    made.data.data_len = of->length;
+    made.data.data_val = of->bytes;
+    return made;
+}
+
+static void keep(struct handle *into, const char *from, u_int length)
+{
+    if (length > HANDLE_MAX)
+        die("handle", "too long");
+    memcpy(into->bytes, from, length);
+    into->length = length;
+}
+
+/* ------------------------------------------------------------------ the kinds of call */
+
+static void done(struct rpc_context *context, int status, void *reply, void *private_data);
+
+static int send_getattr(struct slot *slot)
+{
+    GETATTR3args args = {.object = fh(&object)};
+    return rpc_nfs3_getattr_async(rpc, done, &args, slot);
+}
+
+static int send_lookup(struct slot *slot)
+{
+    LOOKUP3args args = {.what = {.dir = fh(&root), .name = entry_name}};
+    return rpc_nfs3_lookup_async(rpc, done, &args, slot);
+}
+
+static int send_access(struct slot *slot)
+{
+    ACCESS3args args = {.object = fh(&object), .access = 0x3f};
+    return rpc_nfs3_access_async(rpc, done, &args, slot);
+}
+
+static int send_read(struct slot *slot)
+{
+    if (next_offset >= file_size)
+        next_offset = 0;
+    slot->offset = next_offset;
+    slot->count = size < file_size - next_offset ? size : file_size - next_offset;
+    next_offset += slot->count;
+    READ3args args = {.file = fh(&object), .offset = slot->offset, .count = slot->count};
+    return rpc_nfs3_read_async(rpc, done, &args, slot);
+}
+
+static void received_read(struct slot *slot, void *reply)
+{
+    READ3resok *ok = &((READ3res *)reply)->READ3res_u.resok;
+    if (ok->count != slot->count || ok->data.data_len != slot->count)
+        die("read", "not what was asked for");
+    if (check && memcmp(ok->data.data_val, check + slot->offset, slot->count))
+        die("read", "other bytes than the copy's");
+    if (counting)
+        bytes += slot->count;
+}
+
+static int send_readdirplus(struct slot *slot)
+{
+    READDIRPLUS3args args = {
+        .dir = fh(&object), .cookie = slot->cookie, .dircount = size, .maxcount = size};
+    memcpy(args.cookieverf, slot->verifier, sizeof args.cookieverf);
+    return rpc_nfs3_readdirplus_async(rpc, done, &args, slot);
+}
+
+static void received_readdirplus(struct slot *slot, void *reply)
+{
+    READDIRPLUS3resok *ok = &((READDIRPLUS3res *)reply)->READDIRPLUS3res_u.resok;
+    for (entryplus3 *entry = ok->reply.entries; entry; entry = entry->nextentry) {
+        slot->cookie = entry->cookie;
+        entries += counting;
+    }
+    memcpy(slot->verifier, ok->cookieverf, sizeof slot->verifier);
+    if (ok->reply.eof)
+        slot->cookie = 0;
+    if (slot->cookie == 0)
+        memset(slot->verifier, 0, sizeof slot->verifier);
+}
+
+static const struct kind KINDS[] = {
+    {"getattr", send_getattr, NULL},
+    {"lookup", send_lookup, NULL},
+    {"access", send_access, NULL},
+    {"read", send_read, received_read},
+    {"readdirplus", send_readdirplus, received_readdirplus},
+};
+
+static void launch(struct slot *slot)
+{
+    slot->sent = now();
+    if (kind->send(slot))
+        die(kind->name, rpc_get_error(rpc));
+    flying++;
+}
+
+static void done(struct rpc_context *context, int status, void *reply, void *private_data)
+{
+    struct slot *slot = private_data;
+    (void)context;
+    if (status != RPC_STATUS_SUCCESS)
+        die(kind->name, "no reply");
+    if (*(nfsstat3 *)reply != NFS3_OK) /* what every result begins with */
+        die(kind->name, nfsstat3_to_str(*(nfsstat3 *)reply));
+    if (kind->received)
+        kind->received(slot, reply);
+    if (counting) {
+        if (calls < LATENCIES_MAX)
+            latencies[calls] = (now() - slot->sent) * 1e9;
+        calls++;
+    }
+    all_calls++;
+    flying--;
+    if (!stopping)
+        launch(slot);
+}
+
+/* ------------------------------------------------------------------ before and after */
+
+static int waiting;
+
+static void connected(struct rpc_context *context, int status, void *data, void *private_data)
+{
+    (void)context, (void)private_data;
+    if (status != RPC_STATUS_SUCCESS)
+        die("connect", data ? data : "refused");
+    waiting = 0;
+}
+
+static void mounted(struct rpc_context *context, int status, void *data, void *private_data)
+{
+    mountres3 *reply = data;
+    (void)context, (void)private_data;
+    if (status != RPC_STATUS_SUCCESS || reply->fhs_status != MNT3_OK)
+        die("mount", status ? "no reply" : mountstat3_to_str(reply->fhs_status));
+    fhandle3 *given = &reply->mountres3_u.mountinfo.fhandle;
+    keep(&root, given->fhandle3_val, given->fhandle3_len);
+    waiting = 0;
+}
+
+static void found(struct rpc_context *context, int status, void *data, void *private_data)
+{
+    LOOKUP3res *reply = data;
+    (void)context, (void)private_data;
+    if (status != RPC_STATUS_SUCCESS || reply->status != NFS3_OK)
+        die(entry_name, status ? "no reply" : nfsstat3_to_str(reply->status));
+    LOOKUP3resok *ok = &reply->LOOKUP3res_u.resok;
+    if (!ok->obj_attributes.attributes_follow)
+        die(entry_name, "no attributes");
+    keep(&object, ok->object.data.data_val, ok->object.data.data_len);
+    file_size = ok->obj_attributes.post_op_attr_u.attributes.size;
+    waiting = 0;
+}
+
+static void await(int refused)
+{
+    if (refused)
+        die("call", rpc_get_error(rpc));
+    for (waiting = 1; waiting;)
+        turn();
+}
+
+static void open_object(int nfs_port, int mount_port, char *export)
+{
+    rpc = rpc_init_context();
+    await(rpc_connect_async(rpc, "127.0.0.1", mount_port, connected, NULL));
+    await(rpc_mount3_mnt_async(rpc, mounted, export, NULL));
+    rpc_destroy_context(rpc);
+    rpc = rpc_init_context();
+    await(rpc_connect_async(rpc, "127.0.0.1", nfs_port, connected, NULL));
+    LOOKUP3args args = {.what = {.dir = fh(&root), .name = entry_name}};
+    await(rpc_nfs3_lookup_async(rpc, found, &args, NULL));
+}
+
+static void map_copy(const char *path)
+{
+    struct stat status;
+    int file = open(path, O_RDONLY);
+    if (file < 0 || fstat(file, &status) || (uint64_t)status.st_size != file_size)
+        die(path, "is no copy of the file");
+    check = mmap(NULL, file_size, PROT_READ, MAP_SHARED, file, 0);
+    if (check == MAP_FAILED)
+        die(path, "cannot be mapped");
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile_us(double share)
+{
+    uint64_t kept = calls < LATENCIES_MAX ? calls : LATENCIES_MAX;
+    return kept ? latencies[(uint64_t)(share * (kept - 1))] / 1e3 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 9 && argc != 10)
+        die("usage", "NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE [CHECK]");
+    entry_name = argv[4];
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if (!strcmp(KINDS[i].name, argv[5]))
+            kind = &KINDS[i];
+    int depth = atoi(argv[6]);
+    double length = atof(argv[7]);
+    size = strtoull(argv[8], NULL, 10);
+    if (!kind || depth < 1 || length <= 0)
+        die("usage", "no such job, or no depth, or no time");
+    open_object(atoi(argv[1]), atoi(argv[2]), argv[3]);
+    if (argc == 10)
+        map_copy(argv[9]);
+    slots = calloc(depth, sizeof *slots);
+    latencies = malloc(LATENCIES_MAX * sizeof *latencies);
+
+    for (int i = 0; i < depth; i++)
+        launch(&slots[i]);
+    for (double begin = now(); now() < begin + length / 10;)
+        turn();
+    counting = 1;
+    double begin = now(), end = begin;
+    for (; end < begin + length; end = now())
+        turn();
+    counting = 0;
+    stopping = 1;
+    while (flying)
+        turn();
+
+    qsort(latencies, calls < LATENCIES_MAX ? calls : LATENCIES_MAX, sizeof *latencies, by_value);
+    printf("{\"calls\": %lu, \"bytes\": %lu, \"entries\": %lu, \"seconds\": %.6f, "
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu}\n",
+           calls, bytes, entries, end - begin, percentile_us(0.5), percentile_us(0.99), all_calls);
+    return 0;
+}
