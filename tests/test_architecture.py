@@ -1,6 +1,7 @@
 """The rules of the house that a machine can keep: floors, sizes, where waiting and time may stand.
 
-    6  cli, __main__                              what the user typed
+    7  __main__                                   python -m hfnfs
+    6  cli                                        what the user typed
     5  demo                                       the product, started on a Hub of its own
     4  app                                        joins the parts, starts and ends them
     3  nfs3/, transfer/                           RFC 1813; all that waits
@@ -26,7 +27,8 @@ FLOORS: list[set[str]] = [
     {"nfs3", "transfer"},
     {"app"},
     {"demo"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
