@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import importlib.metadata
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from hfnfs.cli.options import (
     mount_config,
     takes_options,
 )
+from hfnfs.cli.version import version_option
 from hfnfs.config import MountConfig
 from hfnfs.errors import UsageError
 from hfnfs.host.lifetime import Mounted, MountPlan, stay_mounted, stay_serving
@@ -51,16 +51,7 @@ app = typer.Typer(
 )
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and end, if --version was given."""
-    if wanted:
-        typer.echo(f"{PROGRAM} {importlib.metadata.version('hfnfs')}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool, typer.Option("--version", callback=show_version, is_eager=True, help="print the version")
-]
+Version = Annotated[bool, version_option(PROGRAM)]
 
 
 @app.callback()
@@ -134,10 +125,10 @@ def _say_mounted(mounted: "Mounted[Running]") -> None:
     if mounted.point.hides:
         log.warning("%s was not empty; what is in it is back after the mount", path)
     log.info(
-        "mounted %s on %s, served on port %d; to unmount: Ctrl-C or %s",
-        _described(served),
+        "mounted %s on %s (%s); to unmount: Ctrl-C or %s",
+        served.source_label,
         path,
-        served.port,
+        _described(served),
         unmount_line(path, sudo=mounted.sudo),
         extra={"event": "mounted", "mount_point": path, **_facts(served)},
     )
@@ -145,10 +136,10 @@ def _say_mounted(mounted: "Mounted[Running]") -> None:
 
 def _say_serving(path: str, served: "Running", target: NfsTarget) -> None:
     log.info(
-        "serving %s on 127.0.0.1 port %d until Ctrl-C; below: a command that mounts it, "
-        "and its URL for libnfs (nfs-ls, nfs-cat, …)",
+        "serving %s (%s) until Ctrl-C; below: a command that mounts it, and its URL for libnfs "
+        "(nfs-ls, nfs-cat, …)",
+        served.source_label,
         _described(served),
-        served.port,
         extra={"event": "serving", **_facts(served)},
     )
     typer.echo(mount_line(target, path, this_system()))
@@ -157,9 +148,9 @@ def _say_serving(path: str, served: "Running", target: NfsTarget) -> None:
 
 def _described(served: "Running") -> str:
     at = f" at {served.revision[:SHORT_SHA]}" if served.kind == "repo" else ""
-    release = " (in this release)" if served.kind == "bucket" and served.read_only else ""
     how = "read-only" if served.read_only else "read-write"
-    return f"{served.kind} {served.source_label}{at}, {how}{release},"
+    release = " in this release" if served.kind == "bucket" and served.read_only else ""
+    return f"{served.kind}{at}, {how}{release}, port {served.port}"
 
 
 def _facts(served: "Running") -> dict[str, object]:

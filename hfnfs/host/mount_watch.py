@@ -7,6 +7,7 @@ import asyncio
 import select
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from hfnfs.host.mount_table import MountEntry, parse_mountinfo
@@ -97,6 +98,6 @@ async def set_within(wake: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def mount_table() -> LinuxMountTable | MacosMountTable:
+def mount_table() -> AbstractContextManager[MountTable]:
     """The table of the system we run on."""
     return MacosMountTable() if sys.platform == "darwin" else LinuxMountTable()

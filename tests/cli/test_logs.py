@@ -4,22 +4,10 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from hfnfs.cli.logs import LogFormat, TextFormatter, set_up_logging
-
-
-@pytest.fixture(autouse=True)
-def same_logging_afterwards() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("hfnfs")
-    before = root.level, ours.level, root.handlers[:], logging.raiseExceptions
-    yield
-    root.handlers[:] = before[2]
-    root.setLevel(before[0])
-    ours.setLevel(before[1])
-    logging.raiseExceptions = before[3]
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

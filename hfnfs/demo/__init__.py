@@ -1,0 +1,1 @@
+"""The product, shown on a Hub of its own: no token, no internet."""
