@@ -12,7 +12,7 @@ from hfnfs.rpc.session import Caller
 
 # What MNT offers, best first; BSD clients refuse a server that does not offer AUTH_SYS.
 FLAVORS = (AUTH_SYS, AUTH_NONE)
-_NEAR = ("127.0.0.1", "::1")  # nearly all callers
+_NEAR = ("127.0.0.1", "::1")  # nearly all callers: known without a look at the address
 
 
 class Access:
@@ -20,7 +20,8 @@ class Access:
 
     def check(self, caller: Caller) -> None:
         """Let pass who may call at all. Raises CallRefused."""
-        if not _is_loopback(caller.peer[0]):
+        host = caller.peer[0]
+        if host not in _NEAR and not _is_loopback(host):
             raise CallRefused(AuthStat.TOOWEAK)
 
     def may_mount(self, caller: Caller) -> bool:
@@ -29,8 +30,6 @@ class Access:
 
 
 def _is_loopback(host: str) -> bool:
-    if host in _NEAR:
-        return True
     address = ip_address(host)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped.is_loopback

@@ -6,6 +6,7 @@ Calls run side by side on one connection and are matched with their replies by x
 import asyncio
 import struct
 from collections.abc import Mapping
+from random import getrandbits
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -136,7 +137,9 @@ class RpcClient(asyncio.BufferedProtocol):
         self._reader = RecordReader(RECORD_BYTES_MAX)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._slots = asyncio.Semaphore(CALLS_IN_FLIGHT_MAX)
-        self._last_xid = 0
+        # A server takes equal calls with equal xids from one host for one call that was sent again,
+        # also over another connection: so no two clients may begin alike.
+        self._last_xid = getrandbits(32)
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
 

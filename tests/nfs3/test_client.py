@@ -1,19 +1,25 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from hfnfs.errors import RateLimited
 from hfnfs.nfs3 import client as client_module
 from hfnfs.nfs3.client import NfsClient, NotOk
+from hfnfs.nfs3.data import READ_OK, ReadOk
+from hfnfs.nfs3.listing import READDIRPLUS_OK, EntryPlus, ReaddirplusOk
 from hfnfs.nfs3.mountd import Exported, MountStatus
+from hfnfs.nfs3.serving import encode_ok
 from hfnfs.nfs3.status import Status
 from hfnfs.rpc.server import RpcServer
+from hfnfs.rpc.session import Body
 from hfnfs.vfs.needs import Need
 from hfnfs.vfs.node import FileType
 from tests.fakes.volume import Folder
-from tests.nfs3.desk import SMALL, Desk
+from tests.nfs3.desk import NUMBER_OF, SMALL, Desk
 
 
 @asynccontextmanager
@@ -146,3 +152,40 @@ async def test_many_reads_at_once_each_get_their_bytes() -> None:
         }
         sizes = {name: len(await read) for name, read in reads.items()}
     assert sizes == {f"file-{number:04}".encode(): number for number in range(500)}
+
+
+def answering(desk: Desk, name: str, result: Any, encode_result: Callable[[Any], Body]) -> None:
+    """Let a procedure answer the same to everyone."""
+    rows = list(desk.nfs.rows)
+    number = NUMBER_OF[name]
+    rows[number] = replace(rows[number], run=lambda *_: result, encode=encode_result)
+    desk.nfs.rows = tuple(rows)
+
+
+async def test_a_read_of_nothing_that_is_not_the_end_does_not_go_on_for_ever() -> None:
+    desk = Desk()
+    answering(desk, "READ", ReadOk(None, 0, False, b""), encode_ok(READ_OK))
+    async with mounted(desk) as client:
+        with pytest.raises(NotOk, match="READ of nothing"):
+            await read_all(client, await client.mount())
+
+
+async def test_an_empty_page_that_is_not_the_end_does_not_go_on_for_ever() -> None:
+    desk = Desk()
+    answering(
+        desk, "READDIRPLUS", ReaddirplusOk(None, bytes(8), [], False), encode_ok(READDIRPLUS_OK)
+    )
+    async with mounted(desk) as client:
+        root = await client.mount()
+        with pytest.raises(NotOk, match="READDIRPLUS of nothing"):
+            [entry async for entry in client.readdirplus(root)]
+
+
+async def test_an_entry_without_handle_and_attributes_is_asked_for_them() -> None:
+    desk = Desk()
+    page = ReaddirplusOk(None, bytes(8), [EntryPlus(9, b"hello.txt", 3, None, None)], True)
+    answering(desk, "READDIRPLUS", page, encode_ok(READDIRPLUS_OK))
+    async with mounted(desk) as client:
+        (found,) = [found async for found in client.walk(await client.mount(), b"here")]
+    assert (found.path, found.attributes.size) == (b"here/hello.txt", 13)
+    assert found.handle == await desk.handle("hello.txt")

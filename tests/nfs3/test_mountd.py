@@ -108,6 +108,13 @@ async def test_a_bug_is_a_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -
     assert await mnt(desk, b"/deep") == (MountStatus.SERVERFAULT, None)
 
 
+async def test_a_bug_in_what_has_no_status_is_left_to_rpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.mounts, "paths", None)
+    with pytest.raises(TypeError):
+        await answer(desk.mountd, EXPORT, b"")
+
+
 async def test_who_may_not_mount_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     monkeypatch.setattr(desk.access, "may_mount", lambda caller: False)

@@ -104,6 +104,11 @@ async def test_the_credential_reaches_the_server() -> None:
     assert [caller.credential for caller in program.callers] == [who]
 
 
+async def test_no_two_clients_begin_with_the_same_xid() -> None:
+    async with served(Echo()) as port, connected(port) as one, connected(port) as other:
+        assert one._last_xid != other._last_xid
+
+
 @pytest.mark.parametrize(
     ("target", "why"),
     [
