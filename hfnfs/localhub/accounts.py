@@ -68,7 +68,7 @@ class Signer:
     def scope(self, authorization: str | None) -> str | None:
         """What a CAS request may do: "read", "write", or None."""
         body, _, signature = (authorization or "").removeprefix("Bearer ").partition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(body.encode()).encode()):
+        if not hmac.compare_digest(_raw(signature), _raw(self._signature(_raw(body)))):
             return None
         try:
             claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
@@ -85,8 +85,8 @@ class Signer:
     def accepts(self, path: str, query: Mapping[str, str]) -> bool:
         """Whether a URL is one that we signed, unaltered, and still good."""
         fields = {name: value for name, value in query.items() if name != "signature"}
-        given = query.get("signature", "").encode()
-        if not hmac.compare_digest(given, self._signed(path, fields).encode()):
+        given = _raw(query.get("signature", ""))
+        if not hmac.compare_digest(given, _raw(self._signed(path, fields))):
             return False
         return int(fields["expires"]) > self.now_s()
 
@@ -95,3 +95,8 @@ class Signer:
 
     def _signature(self, body: bytes) -> str:
         return hmac.new(self._key, body, hashlib.sha256).hexdigest()
+
+
+def _raw(text: str) -> bytes:
+    """Bytes of what a peer sent, whatever that was."""
+    return text.encode(errors="surrogateescape")

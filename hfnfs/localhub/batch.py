@@ -11,6 +11,7 @@ from hfnfs.xet.hashes import NO_HASH, from_hex
 
 OPERATIONS_MAX = 1000
 PATH_BYTES_MAX = 1024
+MTIME_END = 253_402_300_800_000  # ms; the year 10000 has no date
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,21 @@ def decide(operations: Sequence[dict[str, Any]], known: Known) -> Decided:
     return Decided(changes, failed)
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be stored and sent: JSON can spell halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _added(operation: dict[str, Any], known: Known) -> BucketFile:
     mtime, kind = operation.get("mtime"), operation.get("contentType")
-    if not isinstance(mtime, int | None) or not isinstance(kind, str | None):
-        raise WireError("mtime must be a number, contentType a string")
+    if mtime is not None and not (type(mtime) is int and 0 <= mtime < MTIME_END):
+        raise WireError("mtime must be milliseconds since 1970")
+    if kind is not None and not (isinstance(kind, str) and is_text(kind)):
+        raise WireError("contentType must be a string")
     name = from_hex(str(operation.get("xetHash")))
     size = 0 if name == NO_HASH else known.size_of(name)
     if size is None:
@@ -85,8 +97,10 @@ def _added(operation: dict[str, Any], known: Known) -> BucketFile:
 
 
 def _checked(path: Any) -> str:
-    if not isinstance(path, str) or not 0 < len(path.encode()) <= PATH_BYTES_MAX or "\0" in path:
-        raise WireError("path is empty, too long, or holds a NUL")
+    if not isinstance(path, str) or not is_text(path) or "\0" in path:
+        raise WireError("path is no string, or holds what no path does")
+    if not 0 < len(path.encode()) <= PATH_BYTES_MAX:
+        raise WireError("path is empty or too long")
     if any(part in {"", ".", ".."} for part in path.split("/")):
         raise WireError("path has a component that is empty, . or ..")
     return path

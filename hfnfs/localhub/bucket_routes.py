@@ -1,20 +1,21 @@
 """The Hub's routes of buckets."""
 
 import json
+import re
 from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from hfnfs.localhub import batch, events
-from hfnfs.localhub.batch import Known
+from hfnfs.localhub.batch import Known, is_text
 from hfnfs.localhub.buckets import NS_PER_MS, Bucket, BucketFile, Buckets
 from hfnfs.localhub.contents import Contents
 from hfnfs.localhub.events import Bell
 from hfnfs.localhub.gate import Gate
 from hfnfs.localhub.repo_routes import xet_headers
 from hfnfs.localhub.repos import KINDS
-from hfnfs.localhub.wire import FAULT, Refusal, body_of, is_true, iso, limit_of, page
+from hfnfs.localhub.wire import FAULT, Refusal, body_of, cursor_of, is_true, iso, limit_of, page
 from hfnfs.xet.hashes import to_hex
 
 _PAGE_ENTRIES = 1000
@@ -22,6 +23,7 @@ _PAGE_ENTRIES_MAX = 10_000
 _JSON_BYTES_MAX = 1 << 20
 _BATCH_BYTES_MAX = 8 << 20
 _PATHS_MAX = 1000
+_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}\Z", re.ASCII)
 
 
 class BucketRoutes:
@@ -65,7 +67,7 @@ class BucketRoutes:
             if search in bucket.name and (not bucket.private or viewer.owns(bucket.name))
         ]
         limit = limit_of(request, _PAGE_ENTRIES, _PAGE_ENTRIES)
-        start = int(request.query.get("cursor", "0"))
+        start = cursor_of(request)
         rest = len(found) > start + limit
         return page(request, found[start : start + limit], str(start + limit) if rest else None)
 
@@ -74,6 +76,8 @@ class BucketRoutes:
         account, name = self._gate.account(request), self._gate.bucket_name(request)
         if name.partition("/")[0] != account:
             raise Refusal(403, f"No right to create in this namespace: {name}")
+        if not _NAME.match(name):
+            raise Refusal(400, f"{name} is no name for a bucket")
         asked = await _json_of(request)
         private = asked.get("visibility") == "private" or asked.get("private") is True
         url = {"url": f"{request.url.origin()}/buckets/{name}"}
@@ -110,8 +114,10 @@ class BucketRoutes:
         bucket = self._buckets.find(source) if asked.get("type") == "bucket" else None
         if bucket is None:
             raise Refusal(404, "Bucket not found", "RepoNotFound")
-        if not viewer.owns(source) or not viewer.owns(target) or target.count("/") != 1:
+        if not viewer.owns(source) or not viewer.owns(target):
             raise Refusal(403, f"No right to move {source} to {target}")
+        if not _NAME.match(target):
+            raise Refusal(400, f"{target} is no name for a bucket")
         try:
             self._buckets.rename(bucket, target)
         except ValueError:
@@ -137,7 +143,8 @@ class BucketRoutes:
         paths = (await _json_of(request)).get("paths")
         if not isinstance(paths, list) or len(paths) > _PATHS_MAX:
             raise Refusal(400, f"paths must be a list of at most {_PATHS_MAX}")
-        found = [(str(path), self._buckets.file(bucket, str(path))) for path in paths]
+        texts = [path for path in paths if isinstance(path, str) and is_text(path)]
+        found = [(path, self._buckets.file(bucket, path)) for path in texts]
         return web.json_response([_item(path, file) for path, file in found if file])
 
     async def bucket_batch(self, request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from hfnfs.localhub.wire import Refusal, iso
 from hfnfs.xet.hashes import to_hex
 
 PING_S = 30.0
+_NUMBER_MAX = (1 << 63) - 1  # of a change, in SQLite
 
 
 class Bell:
@@ -72,11 +73,11 @@ def _start(request: web.Request, buckets: Buckets, bucket: Bucket) -> int:
     """The change after which the follower wants to know. Raises Refusal (400)."""
     try:
         if cursor := request.query.get("cursor"):
-            return int(cursor)
+            return min(int(cursor), _NUMBER_MAX)
         if since := request.query.get("since"):
             when = datetime.fromisoformat(since).astimezone(UTC)
             return buckets.last_change(bucket, int(when.timestamp() * 1000))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Refusal(400, "no such resume point") from None
     return buckets.last_change(bucket)
 

@@ -38,6 +38,7 @@ from hfnfs.xet.shard import ShardFile
 HOST = "127.0.0.1"
 # Requests still running when the Hub is closed get this long to end.
 _GRACE_S = 2.0
+_FORM_MAX = 8 << 20  # bytes; uploads are streamed and bounded where they are taken
 # Files that the Hub keeps in git itself, unless told: small, and of no binary kind.
 _PLAIN_BYTES_MAX = 1 << 20
 _XET_SUFFIXES = {".safetensors", ".bin", ".parquet", ".pt", ".npy", ".npz", ".gguf", ".onnx"}
@@ -228,7 +229,9 @@ class LocalHub:
         )
 
     async def _listen(self, bound: socket.socket, *routes: Routes) -> None:
-        app = web.Application(middlewares=[Front(self.faults, self.counters).middleware()])
+        app = web.Application(
+            middlewares=[Front(self.faults, self.counters).middleware()], client_max_size=_FORM_MAX
+        )
         for group in routes:
             group.add_to(app.router)
         # A client that left is not waited for, however slow the Hub was told to be.

@@ -10,7 +10,7 @@ from aiohttp import web
 from hfnfs.localhub.blobs import Blobs
 from hfnfs.localhub.gate import Gate
 from hfnfs.localhub.repos import Commit, Repo, RepoFile, Repos, Tree
-from hfnfs.localhub.wire import Refusal, is_true, iso, limit_of, page, ranged
+from hfnfs.localhub.wire import Refusal, cursor_of, is_true, iso, limit_of, page, ranged
 from hfnfs.xet.hashes import to_hex
 
 _PAGE_ENTRIES = 1000
@@ -98,7 +98,7 @@ class RepoRoutes:
         expand = is_true(request.query.get("expand"))
         most = _PAGE_ENTRIES_EXPANDED if expand else _PAGE_ENTRIES
         limit = limit_of(request, most, most)
-        start = int(request.query.get("cursor", "0"))
+        start = cursor_of(request)
         listed = list(paths)[start : start + limit + 1]
         items = [self._item(tree, path, expand=expand) for path in listed[:limit]]
         return page(request, items, str(start + limit) if len(listed) > limit else None)

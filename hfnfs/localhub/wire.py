@@ -16,7 +16,7 @@ from hfnfs.localhub.faults import Fault, Faults
 
 FAULT: web.RequestKey[Fault] = web.RequestKey("fault", Fault)
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})\Z")
 _LEFT = 499  # counted for requests that got no answer
 _HIDDEN = re.compile(r"(signature=)[0-9a-f]+")
 
@@ -90,6 +90,14 @@ def limit_of(request: web.Request, default: int, most: int) -> int:
     except ValueError:
         raise Refusal(400, "limit is not a number") from None
     return max(1, min(limit, most))
+
+
+def cursor_of(request: web.Request) -> int:
+    """Where a page starts, in listings that count. Raises Refusal (400)."""
+    cursor = request.query.get("cursor", "0")
+    if not re.fullmatch(r"\d{1,15}", cursor):
+        raise Refusal(400, "cursor is none of ours")
+    return int(cursor)
 
 
 def is_true(text: str | None) -> bool:

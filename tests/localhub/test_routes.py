@@ -26,7 +26,7 @@ def added(path: Any, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "a//b", "/a", "a/", ".", "..", "a/../b", "a\0b", "x" * 1025, None, 5],
+    ["", "/", "a//b", "/a", "a/", ".", "..", "a/../b", "a\0b", "x" * 1025, None, 5, "\ud800"],
 )
 async def test_a_batch_takes_no_path_that_is_none(
     hub: LocalHub, session: aiohttp.ClientSession, path: Any
@@ -38,7 +38,14 @@ async def test_a_batch_takes_no_path_that_is_none(
 
 @pytest.mark.parametrize(
     "operation",
-    [added("x", xetHash="12" * 32), added("x", xetHash="no"), added("x", mtime="now")],
+    [
+        added("x", xetHash="12" * 32),
+        added("x", xetHash="no"),
+        added("x", mtime="now"),
+        added("x", mtime=1 << 80),
+        added("x", mtime=-1),
+        added("x", contentType=7),
+    ],
 )
 async def test_a_file_must_have_been_uploaded(
     hub: LocalHub, session: aiohttp.ClientSession, operation: Any
@@ -125,3 +132,56 @@ async def test_a_reserved_name_is_refused(hub: LocalHub) -> None:
     await hub.create_repo("model", "local/m")
     with pytest.raises(ValueError, match="exists"):
         await hub.create_repo("model", "local/m")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/models/local/m/tree/main?cursor=x", {}),
+        ("/api/models/local/m/tree/main?limit=x", {}),
+        ("/api/buckets/local?cursor=-1", {}),
+        ("/api/buckets/local/b/tree?limit=x", {}),
+        ("/api/buckets/local/b/events?cursor=x", {}),
+        ("/api/buckets/local/b/events?since=0001-01-01T00:00:00%2B23:00", {}),
+        ("/api/buckets/local/b", {"Authorization": "Bearer \udcff"}),
+        ("/api/models/local/m/resolve/main/x", {"Range": "bytes=" + "9" * 5000 + "-"}),
+    ],
+)
+async def test_odd_requests_are_refused_in_order(
+    hub: LocalHub, session: aiohttp.ClientSession, path: str, headers: dict[str, str]
+) -> None:
+    await hub.create_repo("model", "local/m")
+    async with session.get(URL(hub.endpoint + path, encoded=True), headers=headers) as response:
+        assert 400 <= response.status < 500
+
+
+@pytest.mark.parametrize("token", ["", ".", "x.y", "Bearer", "Bearer .", "\udcff.\udcff"])
+async def test_what_is_no_token_is_refused(
+    hub: LocalHub, session: aiohttp.ClientSession, token: str
+) -> None:
+    url = f"{hub.cas_url}/v2/reconstructions/{'0' * 64}"
+    async with session.get(url, headers={"Authorization": token}) as response:
+        assert response.status == 401
+
+
+async def test_paths_info_leaves_out_what_is_no_file(
+    hub: LocalHub, session: aiohttp.ClientSession
+) -> None:
+    await hub.put("local/b", {"d/x": b""})
+    url = f"{hub.endpoint}/api/buckets/local/b/paths-info"
+    asked = {"paths": ["d", "d/x", "nowhere", 5, None, "\ud800"]}
+    async with session.post(url, json=asked) as response:
+        assert [entry["path"] for entry in await response.json()] == ["d/x"]
+    refused: list[object] = [{"paths": 5}, {}, {"paths": ["x"] * 1001}, []]
+    for senseless in refused:
+        async with session.post(url, json=senseless) as response:
+            assert response.status == 400
+
+
+@pytest.mark.parametrize("name", ["a b", "%2E%2E%2Fx", "x" * 97, "ä"])
+async def test_a_bucket_has_a_plain_name(
+    hub: LocalHub, session: aiohttp.ClientSession, name: str
+) -> None:
+    url = URL(f"{hub.endpoint}/api/buckets/local/{name}")
+    async with session.post(url, headers=HUB_HEADERS) as response:
+        assert response.status == 400
