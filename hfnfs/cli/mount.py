@@ -125,7 +125,8 @@ def _say_mounted(mounted: "Mounted[Running]") -> None:
     if mounted.point.hides:
         log.warning("%s was not empty; what is in it is back after the mount", path)
     log.info(
-        "mounted %s on %s (%s); to unmount: Ctrl-C or %s",
+        "mounted %s %s on %s (%s); to unmount: Ctrl-C or %s",
+        served.kind,
         served.source_label,
         path,
         _described(served),
@@ -136,8 +137,9 @@ def _say_mounted(mounted: "Mounted[Running]") -> None:
 
 def _say_serving(path: str, served: "Running", target: NfsTarget) -> None:
     log.info(
-        "serving %s (%s) until Ctrl-C; below: a command that mounts it, and its URL for libnfs "
-        "(nfs-ls, nfs-cat, …)",
+        "serving %s %s (%s) until Ctrl-C; below: a command that mounts it, and its URL for "
+        "libnfs (nfs-ls, nfs-cat, …)",
+        served.kind,
         served.source_label,
         _described(served),
         extra={"event": "serving", **_facts(served)},
@@ -147,10 +149,10 @@ def _say_serving(path: str, served: "Running", target: NfsTarget) -> None:
 
 
 def _described(served: "Running") -> str:
-    at = f" at {served.revision[:SHORT_SHA]}" if served.kind == "repo" else ""
+    at = f"at {served.revision[:SHORT_SHA]}, " if served.kind == "repo" else ""
     how = "read-only" if served.read_only else "read-write"
     release = " in this release" if served.kind == "bucket" and served.read_only else ""
-    return f"{served.kind}{at}, {how}{release}, port {served.port}"
+    return f"{at}{how}{release}, port {served.port}"
 
 
 def _facts(served: "Running") -> dict[str, object]:

@@ -85,7 +85,7 @@ def run(*argv: str | Path) -> Ran:
 def test_one_line_says_what_is_mounted_and_how_it_ends(stage: Stage, served: list[Served]) -> None:
     ran = run("repo", "gpt2", stage.mount_point)
     said = (
-        f"hf-mount-nfs: mounted openai-community/gpt2 on {stage.mount_point} (repo at 607a30d, "
+        f"hf-mount-nfs: mounted repo openai-community/gpt2 on {stage.mount_point} (at 607a30d, "
         f"read-only, port 4711); to unmount: Ctrl-C or umount {stage.mount_point}"
     )
     assert ran == Ran(0, [], [said])
@@ -112,7 +112,7 @@ def test_a_directory_with_files_in_it_is_covered_with_a_warning(
 
 def test_a_bucket_says_that_it_is_read_only_for_now(stage: Stage, served: list[Served]) -> None:
     ran = run("bucket", "me/data", stage.mount_point)
-    assert "(bucket, read-only in this release, port 4711)" in ran.err[0]
+    assert "(read-only in this release, port 4711)" in ran.err[0]
 
 
 def test_machines_read_the_same_as_json(stage: Stage, served: list[Served]) -> None:
@@ -298,7 +298,7 @@ async def test_serve_only_prints_a_command_and_a_url_that_lead_to_the_files(endp
         assert process.wait(30) == 0
         assert process.stderr is not None
         (said,) = process.stderr.read().splitlines()
-        assert f"serving {sample.MODEL} (repo at " in said
+        assert f"serving repo {sample.MODEL} (at " in said
 
 
 @pytest.mark.parametrize(
