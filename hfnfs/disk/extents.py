@@ -6,7 +6,6 @@ slices its mapping. All else may be called from the event loop and from threads 
 table and the pins are guarded by one lock that is never held while bytes are moved.
 """
 
-import errno
 import os
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Final, TypeAlias
 from blake3 import blake3
 
 from hfnfs.config import BLOCK_BYTES
+from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.eviction import evict, is_key, segments_on_disk
 from hfnfs.disk.segment import SEGMENT_BYTES, Segment, open_segment
 from hfnfs.errors import CacheUnusable, NoSpace, RemoteCorrupt
@@ -30,7 +30,6 @@ SEGMENTS_OPEN_MAX: Final = 128
 _PART_BETWEEN_LOOKS: Final = 16
 _PART_LEFT_WHEN_FULL: Final = 64
 _PART_FREED: Final = 10  # when the budget is passed, this part of it is freed at once
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOTHING = memoryview(b"")
 
 _Key: TypeAlias = tuple[str, int, int]  # a content's key and size, the segment's number
@@ -162,7 +161,7 @@ class DiskExtents:
 
         To be called now and then, from a thread.
         """
-        with self._lock, _disk_errors(self._blocks):
+        with self._lock, disk_errors(self._blocks):
             for key, segment in list(self._open.items()):
                 if segment.is_unlinked() or not segment.used:
                     self._close(key, segment)
@@ -174,7 +173,7 @@ class DiskExtents:
 
         What a thread works with just now is closed when that thread has done.
         """
-        with self._lock, _disk_errors(self._blocks):
+        with self._lock, disk_errors(self._blocks):
             self._is_closed = True
             for segment in self._open.values():
                 if segment.used:
@@ -191,7 +190,7 @@ class DiskExtents:
                 return
             # Others need not look as well while this thread does.
             self._bytes_until_look = self._bytes_max // _PART_BETWEEN_LOOKS
-        with _disk_errors(self._blocks):
+        with disk_errors(self._blocks):
             total = sum(segment.bytes for segment in segments_on_disk(self._blocks)) + size
         if total > self._bytes_max:
             total -= self._evict(total - self._bytes_max + self._bytes_max // _PART_FREED)
@@ -200,11 +199,11 @@ class DiskExtents:
             self._bytes_until_look = max(room, self._bytes_max // _PART_LEFT_WHEN_FULL)
 
     def _evict(self, bytes_wanted: int) -> int:
-        with self._lock, _disk_errors(self._blocks):
+        with self._lock, disk_errors(self._blocks):
             for segment in self._open.values():
                 if segment.used:
                     segment.touch()
-        with _disk_errors(self._blocks):
+        with disk_errors(self._blocks):
             return evict(self._blocks, bytes_wanted, self._let_go)
 
     def _let_go(self, path: str) -> bool:
@@ -221,7 +220,7 @@ class DiskExtents:
     def _using(self, content: ContentId, number: int, *, create: bool) -> Iterator[Segment | None]:
         """The open segment, which stays open within the block; None if there is none."""
         path = self._path(content, number)
-        with _disk_errors(path):
+        with disk_errors(path):
             segment = self._acquired(content, number, path, create=create)
             try:
                 yield segment
@@ -295,14 +294,3 @@ def _spans(start: int, end: int) -> Iterator[_Span]:
         stop = min(end, base + SEGMENT_BYTES)
         yield number, (start - base) // BLOCK_BYTES, -(-(stop - base) // BLOCK_BYTES)
         start = stop
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Say in our words what the system refused."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise NoSpace(f"{path}: {error.strerror}") from error
-        raise CacheUnusable(f"{path}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
     <cache>/version                      "1": the layout below
     <cache>/blocks/…                     remote bytes (segment.py)
     <cache>/volumes/<hash>/handle-key    32 secret bytes, made once for each source
+    <cache>/sources/…, names/<hash>/…    what was seen of sources and in them (records.py)
 
 Several processes use one cache directory at once; what is made here is made atomically.
 """
@@ -18,6 +19,10 @@ from typing import Final
 
 from blake3 import blake3
 
+from hfnfs.disk.errors import disk_errors
+from hfnfs.disk.extents import DiskExtents
+from hfnfs.disk.names import KeptNames, KnownSources
+from hfnfs.disk.records import DiskRecords
 from hfnfs.errors import CacheUnusable
 
 VERSION: Final = b"1\n"
@@ -26,6 +31,8 @@ VOLUME_ID_BYTES: Final = 8
 
 _VERSION_FILE = "version"
 _HANDLE_KEY_FILE = "handle-key"
+_VOLUME_CONTEXT = "hfnfs volume of a source"
+_NAMES_CONTEXT = "hfnfs names of a source"
 _NEW = ".new-"  # begins the names of files that are about to be published
 _SMALL_FILE_BYTES_MAX = 4096
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,7 +42,6 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class VolumeState:
     """What outlives the process for one source, so that its file handles do too."""
 
-    directory: Path
     id: bytes  # VOLUME_ID_BYTES, the same for equal sources
     key: bytes  # HANDLE_KEY_BYTES, secret; signs handles
 
@@ -51,14 +57,27 @@ class CacheLayout:
         """Where remote bytes are kept."""
         return self.root / "blocks"
 
+    def sources(self) -> KnownSources:
+        """What the names that users type were found to mean."""
+        return KnownSources(DiskRecords(self.root / "sources"))
+
+    def names(self, source: str) -> KeptNames:
+        """What was seen in `source` (a repo or bucket, whatever revision or folder of it)."""
+        digest = blake3(source.encode(), derive_key_context=_NAMES_CONTEXT).hexdigest(length=16)
+        return KeptNames(DiskRecords(self.root / "names" / digest))
+
+    def extents(self, bytes_max: int) -> DiskExtents:
+        """The block cache, with its bound."""
+        return DiskExtents(self.blocks, bytes_max)
+
     def volume_state(self, source: str) -> VolumeState:
         """The state of `source` (its canonical identity), made at the first call.
 
         Mounts of one source share it. Raises CacheUnusable.
         """
-        digest = blake3(source.encode(), derive_key_context="hfnfs volume of a source").digest()
+        digest = _volume_digest(source)
         directory = self.root / "volumes" / digest.hex()[:32]
-        with _cache_errors(directory):
+        with disk_errors(directory):
             directory.mkdir(mode=0o700, exist_ok=True)
         with _own_directory(directory) as fd:
             key = _published(fd, _HANDLE_KEY_FILE, secrets.token_bytes(HANDLE_KEY_BYTES))
@@ -67,7 +86,13 @@ class CacheLayout:
                 f"{directory / _HANDLE_KEY_FILE}: {len(key)} bytes instead of "
                 f"{HANDLE_KEY_BYTES}; remove it (file handles of live mounts go stale)"
             )
-        return VolumeState(directory, digest[-VOLUME_ID_BYTES:], key)
+        return VolumeState(digest[-VOLUME_ID_BYTES:], key)
+
+
+def passing_state(source: str) -> VolumeState:
+    """A state that ends with the process: its handles are good for this mount alone."""
+    key = secrets.token_bytes(HANDLE_KEY_BYTES)
+    return VolumeState(_volume_digest(source)[-VOLUME_ID_BYTES:], key)
 
 
 def default_cache_dir(environ: Mapping[str, str]) -> Path:
@@ -83,7 +108,7 @@ def open_cache(path: Path) -> CacheLayout:
     Raises CacheUnusable when it belongs to or can be written by someone else, is a symbolic
     link, holds something that is not ours, or has another version.
     """
-    with _cache_errors(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
     with _own_directory(path) as fd:
@@ -98,18 +123,22 @@ def open_cache(path: Path) -> CacheLayout:
                 f"{path}: made by another version of hfnfs (layout {version[:16]!r}, "
                 f"this one needs {VERSION!r}); remove it or choose another directory"
             )
-        for name in ("blocks", "volumes"):
-            with _cache_errors(path / name):
+        for name in ("blocks", "names", "sources", "volumes"):
+            with disk_errors(path / name):
                 (path / name).mkdir(mode=0o700, exist_ok=True)
             with _own_directory(path / name):
                 pass
     return CacheLayout(path)
 
 
+def _volume_digest(source: str) -> bytes:
+    return blake3(source.encode(), derive_key_context=_VOLUME_CONTEXT).digest()
+
+
 @contextmanager
 def _own_directory(path: Path) -> Iterator[int]:
     """A descriptor of the directory, after checking that nobody else can have a hand in it."""
-    with _cache_errors(path):
+    with disk_errors(path):
         fd = os.open(path, _OPEN_DIRECTORY)
     try:
         status = os.fstat(fd)
@@ -117,7 +146,7 @@ def _own_directory(path: Path) -> Iterator[int]:
             raise CacheUnusable(f"{path}: belongs to uid {status.st_uid}, not to you")
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise CacheUnusable(f"{path}: others may write to it; run chmod 700 on it")
-        with _cache_errors(path):
+        with disk_errors(path):
             yield fd
     finally:
         os.close(fd)
@@ -156,12 +185,3 @@ def _small_file(directory_fd: int, name: str) -> bytes | None:
         if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
             raise CacheUnusable(f"{name} in the cache directory: not a file of yours")
         return file.read(_SMALL_FILE_BYTES_MAX)
-
-
-@contextmanager
-def _cache_errors(path: Path) -> Iterator[None]:
-    """Say in our words what the system refused."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheUnusable(f"{path}: {error.strerror or error}") from error

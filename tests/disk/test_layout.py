@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hfnfs.disk.layout import HANDLE_KEY_BYTES, default_cache_dir, open_cache
+from hfnfs.disk.layout import HANDLE_KEY_BYTES, default_cache_dir, open_cache, passing_state
 from hfnfs.errors import CacheUnusable
 
 
@@ -20,7 +20,7 @@ def test_a_new_cache_is_for_its_owner_only(tmp_path: Path) -> None:
     layout = open_cache(tmp_path / "deep" / "cache")
     for directory in (layout.root, layout.blocks, layout.root / "volumes"):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert sorted(os.listdir(layout.root)) == ["blocks", "version", "volumes"]
+    assert sorted(os.listdir(layout.root)) == ["blocks", "names", "sources", "version", "volumes"]
 
 
 def test_it_can_be_opened_again(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_a_volume_state_survives_a_restart(tmp_path: Path) -> None:
     assert again == first
     assert len(first.key) == HANDLE_KEY_BYTES
     assert len(first.id) == 8
-    key_file = first.directory / "handle-key"
+    (key_file,) = (tmp_path / "cache/volumes").glob("*/*")
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    assert os.listdir(first.directory) == ["handle-key"]
+    assert key_file.name == "handle-key"
 
 
 def test_volumes_share_nothing(tmp_path: Path) -> None:
@@ -99,7 +99,21 @@ def test_volumes_share_nothing(tmp_path: Path) -> None:
     one, two = layout.volume_state("models/a"), layout.volume_state("datasets/a")
     assert one.id != two.id
     assert one.key != two.key
-    assert one.directory != two.directory
+    assert len(os.listdir(tmp_path / "cache/volumes")) == 2
+
+
+def test_a_passing_state_has_the_same_id_and_a_key_of_its_own(tmp_path: Path) -> None:
+    kept = open_cache(tmp_path / "cache").volume_state("models/a")
+    one, two = passing_state("models/a"), passing_state("models/a")
+    assert one.id == two.id == kept.id
+    assert len({one.key, two.key, kept.key}) == 3
+
+
+def test_names_of_a_source_are_its_own(tmp_path: Path) -> None:
+    layout = open_cache(tmp_path / "cache")
+    layout.names("models/a").keep_entry("", "x", None, 0)
+    assert layout.names("models/a").entry("", "x") is not None
+    assert layout.names("datasets/a").entry("", "x") is None
 
 
 def test_whoever_publishes_first_gives_the_key(
@@ -118,11 +132,12 @@ def test_whoever_publishes_first_gives_the_key(
     monkeypatch.setattr(os, "link", link_too_late)
     state = layout.volume_state("models/a")
     assert state.key == theirs
-    assert os.listdir(state.directory) == ["handle-key"]
+    assert [path.name for path in (tmp_path / "cache/volumes").glob("*/*")] == ["handle-key"]
 
 
 def test_a_cut_key_is_refused(tmp_path: Path) -> None:
     state = open_cache(tmp_path / "cache").volume_state("models/a")
-    (state.directory / "handle-key").write_bytes(state.key[:-1])
+    (key_file,) = (tmp_path / "cache/volumes").glob("*/*")
+    key_file.write_bytes(state.key[:-1])
     with pytest.raises(CacheUnusable, match="31 bytes"):
         open_cache(tmp_path / "cache").volume_state("models/a")
