@@ -10,6 +10,7 @@ LIVE_TIMEOUT_S = 600
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies here; all of it goes to one worker."""
     for item in items:
