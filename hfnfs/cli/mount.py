@@ -1,6 +1,5 @@
 """hf-mount-nfs: mount one repo or bucket in the foreground."""
 
-import asyncio
 import functools
 import logging
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import typer
 
 from hfnfs.cli import exits
 from hfnfs.cli.logs import LogFormat, set_up_logging
+from hfnfs.cli.loop import run
 from hfnfs.cli.options import (
     MountOptions,
     MountPoint,
@@ -113,11 +113,11 @@ def _run(config: MountConfig, options: MountOptions) -> None:
     plan = MountPlan(path, config.metadata_ttl_s)
     if options.serve_only:
         on_serving = functools.partial(_say_serving, path)
-        asyncio.run(stay_serving(plan, running(config), on_serving))
+        run(stay_serving(plan, running(config), on_serving))
     elif config.mount_point is None:
         raise UsageError("MOUNTPOINT is missing; only --serve-only can do without")
     else:
-        asyncio.run(stay_mounted(plan, running(config), _say_mounted))
+        run(stay_mounted(plan, running(config), _say_mounted))
 
 
 def _say_mounted(mounted: "Mounted[Running]") -> None:
