@@ -7,7 +7,7 @@ failures in a row, and by those in all; a piece that arrived ends a row.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from hfnfs.errors import RemoteCorrupt, RemoteUnavailable, WireError
@@ -15,17 +15,19 @@ from hfnfs.hub.api import Api
 from hfnfs.hub.cas import Cas
 from hfnfs.hub.http import Answer, Cut, Http, Request, Stream, is_worth_a_retry
 from hfnfs.hub.pace import Lane
+from hfnfs.hub.plans import Plans
 from hfnfs.remote import ContentId, Piece
-from hfnfs.xet.chunk import ChunkReader
 from hfnfs.xet.plan import Assembly, Fetch
+from hfnfs.xet.runs import Run, RunReader
 
 FAILURES_IN_A_ROW_MAX = 4
 FAILURES_MAX = 32
 # A plan covers at most this: it bounds the chunks that are kept for later use, and the signed
 # URLs are used soon after they were made.
 PLAN_SPAN_BYTES = 64 * 1024 * 1024
-# Decoding a chunk takes about 50 us; others on the loop wait for this many.
-CHUNKS_PER_TURN = 8
+# What is decoded in one turn of a thread, at first and later on.
+TURN_BYTES_MIN = 64 * 1024
+TURN_BYTES_MAX = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
@@ -54,7 +56,7 @@ class XetContent:
     """Ranges of Xet files."""
 
     def __init__(self, cas: Cas, http: Http) -> None:
-        self._cas = cas
+        self._plans = Plans(cas.plan, http.clock)
         self._http = http
 
     async def open(self, content: ContentId, start: int, end: int) -> AsyncGenerator[Piece, None]:
@@ -75,46 +77,79 @@ class XetContent:
         self, content: ContentId, start: int, end: int
     ) -> AsyncGenerator[Piece, None]:
         """All pieces of one plan. Raises Cut where a new plan may help."""
-        plan = await self._cas.plan(content, start, end)
+        plan = await self._plans.plan(content, start, end)
         assembly = Assembly(plan)
         while (number := assembly.wanted) is not None:
             fetch = plan.fetches[number]
             index = fetch.first
-            async with aclosing(self._chunks(fetch)) as chunks:
-                async for data in chunks:
-                    for offset, ready in assembly.take(number, index, data):
-                        yield Piece(offset, ready)
-                    index += 1
-                    if assembly.wanted is None:
-                        break
+            try:
+                async with aclosing(self._runs(fetch)) as runs:
+                    async for run in runs:
+                        for offset, ready in assembly.take(number, index, run):
+                            yield Piece(offset, ready)
+                        index += len(run.lengths)
+                        if assembly.wanted is None:
+                            break
+            except Cut:
+                self._plans.forget(plan)
+                raise
             if assembly.wanted == number:
                 raise RemoteCorrupt(f"xet {content.xet_hash}: a range lacks chunks of its plan")
 
-    async def _chunks(self, fetch: Fetch) -> AsyncGenerator[bytes, None]:
+    async def _runs(self, fetch: Fetch) -> AsyncGenerator[Run, None]:
         """The decoded chunks of a signed range, as they arrive."""
         span = f"bytes={fetch.start}-{fetch.end - 1}"
         request = Request(
             fetch.url, Lane.XORBS, headers={"Range": span, "Accept-Encoding": "identity"}
         )
-        reader = ChunkReader()
-        left, chunks_left = fetch.end - fetch.start, fetch.last - fetch.first
+        reader = RunReader()
+        chunks_left = fetch.last - fetch.first
         async with self._http.stream(request) as got:
             stream = _opened(got, fetch)
-            async for data in stream.pieces():
-                left -= len(data)
-                if left < 0:
-                    raise RemoteCorrupt(f"{stream.place}: more bytes than asked for")
-                for chunk in _decoded(reader, data, stream):
-                    chunks_left -= 1
-                    if chunks_left < 0:
-                        raise RemoteCorrupt(f"{stream.place}: more chunks than planned")
-                    yield chunk
-                    if chunks_left % CHUNKS_PER_TURN == 0:
-                        await asyncio.sleep(0)
-            if left > 0:
-                raise Cut(f"{stream.place}: cut {left} bytes before its end")
+            async with aclosing(_received(stream, fetch, reader)) as arrivals:
+                async for _ in arrivals:
+                    while (run := await _decoded(reader, stream)) is not None:
+                        chunks_left -= len(run.lengths)
+                        if chunks_left < 0:
+                            raise RemoteCorrupt(f"{stream.place}: more chunks than planned")
+                        yield run
         if chunks_left or not reader.is_between_chunks:
             raise RemoteCorrupt(f"{stream.place}: not the chunks that were planned")
+
+
+async def _received(stream: Stream, fetch: Fetch, reader: RunReader) -> AsyncGenerator[int, None]:
+    """Feed the body to the reader, and say now and then how many bytes that were.
+
+    At first soon, so that the first reader need not wait; then seldom, as each time costs a turn
+    of a thread. Raises Cut, once all that came before was told of.
+    """
+    left, untold, enough = fetch.end - fetch.start, 0, TURN_BYTES_MIN
+    cut: Cut | None = None
+    try:
+        async for data in stream.pieces():
+            left -= len(data)
+            if left < 0:
+                raise RemoteCorrupt(f"{stream.place}: more bytes than asked for")
+            reader.feed(data)
+            untold += len(data)
+            if untold >= enough and left:
+                yield untold
+                untold, enough = 0, min(2 * enough, TURN_BYTES_MAX)
+        if left:
+            cut = Cut(f"{stream.place}: cut {left} bytes before its end")
+    except Cut as error:
+        cut = error
+    if untold:
+        yield untold
+    if cut is not None:
+        raise cut
+
+
+async def _decoded(reader: RunReader, stream: Stream) -> Run | None:
+    try:
+        return await asyncio.to_thread(reader.take, TURN_BYTES_MAX)
+    except WireError as error:
+        raise RemoteCorrupt(f"{stream.place}: {error}") from error
 
 
 def _opened(got: Stream | Answer, fetch: Fetch) -> Stream:
@@ -131,14 +166,6 @@ def _opened(got: Stream | Answer, fetch: Fetch) -> Stream:
         if span and (int(span[1]), int(span[2]) + 1) != (fetch.start, fetch.end):
             raise RemoteCorrupt(f"{got.place}: not the range that was asked for")
     return got
-
-
-def _decoded(reader: ChunkReader, data: bytes, stream: Stream) -> Iterator[bytes]:
-    """One at a time: what compresses well would fill the memory with chunks."""
-    try:
-        yield from reader.feed(data)
-    except WireError as error:
-        raise RemoteCorrupt(f"{stream.place}: {error}") from error
 
 
 class PlainContent:

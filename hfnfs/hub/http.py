@@ -28,6 +28,9 @@ REFUSAL_BYTES_MAX = 64 * 1024  # of an error's body, only its message is wanted
 REDIRECTS_MAX = 5
 CONNECTIONS_MAX = 64
 HEADER_BYTES_MAX = 64 * 1024  # signed URLs in Location are long
+# Of each body; more is not received until some of it was taken. What is received while chunks are
+# decoded waits here, so with less the network would wait for them.
+BODY_BYTES_WAITING_MAX = 1024 * 1024
 
 # Found and not: 501 and 505 will not change, 507 is a full quota, 511 a captive portal.
 _LASTING = {501, 505, 507, 511}
@@ -184,6 +187,7 @@ class Http:
             timeout=self._timeout,
             max_field_size=HEADER_BYTES_MAX,
             max_line_size=HEADER_BYTES_MAX,
+            read_bufsize=BODY_BYTES_WAITING_MAX // 2,  # aiohttp stops at twice as much
         )
         return self
 

@@ -73,12 +73,24 @@ def decode(header: ChunkHeader, payload: Buffer) -> bytes:
 
     Never takes more memory than the header says, whatever the payload would unpack to.
     """
+    out = bytearray(header.length)
+    decode_into(header, payload, memoryview(out))
+    return bytes(out)
+
+
+def decode_into(header: ChunkHeader, payload: Buffer, out: memoryview) -> None:
+    """Write the chunk's bytes to `out`, which has exactly header.length of them. Raises WireError.
+
+    Lets other threads run while it unpacks.
+    """
     if len(payload) != header.payload_bytes:
         raise WireError(f"chunk payload has {len(payload)} bytes, not {header.payload_bytes}")
     if header.scheme is Scheme.NONE:
-        return bytes(payload)
-    data = _unpack(payload, header.length)
-    return _ungroup(data) if header.scheme is Scheme.BG4_LZ4 else data
+        out[:] = payload
+    elif header.scheme is Scheme.LZ4:
+        out[:] = _unpack(payload, header.length)
+    else:
+        _ungroup(_unpack(payload, header.length), out)
 
 
 def encode(data: Buffer) -> bytes:
@@ -154,13 +166,12 @@ def _group(data: Buffer) -> bytes:
     return b"".join(flat[i::_GROUPS].tobytes() for i in range(_GROUPS))
 
 
-def _ungroup(data: bytes) -> bytes:
+def _ungroup(data: bytes, out: memoryview) -> None:
     """Undo _group."""
     grouped = np.frombuffer(data, np.uint8)
-    flat = np.empty(len(data), np.uint8)
+    flat = np.frombuffer(out, np.uint8)
     start = 0
     for i in range(_GROUPS):
         target = flat[i::_GROUPS]
         target[:] = grouped[start : start + len(target)]
         start += len(target)
-    return flat.tobytes()

@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from hfnfs.errors import RemoteCorrupt
 from hfnfs.xet.chunk import CHUNK_BYTES_MAX, HEADER_BYTES, PAYLOAD_BYTES_MAX
+from hfnfs.xet.runs import Run
 
 XORB_CHUNKS_MAX = 8192
 XORB_BYTES_MAX = 2**32  # far above the format's 64 MiB of uncompressed bytes
@@ -57,11 +58,14 @@ class Plan:
     fetches: tuple[Fetch, ...]
 
 
-class Chunk(NamedTuple):
-    """One decoded chunk at its place in the file."""
+class Chunks(NamedTuple):
+    """Decoded chunks at their place in the file."""
 
     offset: int
-    data: bytes
+    data: memoryview
+
+
+_Place: TypeAlias = tuple[int, int]  # of a chunk: its fetch's number, and its own in the xorb
 
 
 def parse(answer: Mapping[str, Any], start: int, end: int, size: int) -> Plan:
@@ -94,10 +98,10 @@ class Assembly:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._waiting = [(t.fetch, chunk) for t in plan.terms for chunk in range(t.first, t.last)]
-        self._waiting.reverse()
-        self._uses = Counter(self._waiting)
-        self._kept: dict[tuple[int, int], bytes] = {}
+        self._order = [(t.fetch, chunk) for t in plan.terms for chunk in range(t.first, t.last)]
+        self._given = 0  # of _order
+        self._uses = Counter(self._order)  # still to come
+        self._kept: dict[_Place, bytes] = {}
         self._kept_bytes = 0
         self._offset = plan.offset
         self._term_ends = self._ends()
@@ -111,41 +115,69 @@ class Assembly:
     @property
     def wanted(self) -> int | None:
         """The number of the fetch that the next byte needs; None: all were given."""
-        return self._waiting[-1][0] if self._waiting else None
+        return self._order[self._given][0] if self._given < len(self._order) else None
 
-    def take(self, fetch: int, chunk: int, data: bytes) -> Iterator[Chunk]:
-        """The chunks that now can be given, in file order, because this one came.
+    def take(self, fetch: int, first: int, run: Run) -> list[Chunks]:
+        """What now can be given, in file order, because the chunks from `first` on came.
 
         Raises RemoteCorrupt when lengths are not what the plan says.
         """
-        key = fetch, chunk
-        if key not in self._uses:
-            return
-        self._keep(key, data)
-        while self._waiting and (ready := self._kept.get(self._waiting[-1])) is not None:
-            key = self._waiting.pop()
-            self._uses[key] -= 1
-            if not self._uses[key]:
-                del self._uses[key], self._kept[key]
-                self._kept_bytes -= len(ready)
-            yield self._give(ready)
+        out = []
+        count = self._count_due(fetch, first, len(run.lengths))
+        begin = sum(run.lengths[:count])
+        if count:  # nearly always all of them: they go on as they came
+            out.append(Chunks(self._offset, run.data[:begin]))
+            for length in run.lengths[:count]:
+                self._give(length)
+            out += self._due()
+        for chunk, length in enumerate(run.lengths[count:], first + count):
+            if (fetch, chunk) in self._uses:
+                self._keep((fetch, chunk), bytes(run.data[begin : begin + length]))
+                out += self._due()
+            begin += length
+        return out
 
-    def _keep(self, key: tuple[int, int], data: bytes) -> None:
+    def _count_due(self, fetch: int, first: int, count: int) -> int:
+        """How many of the chunks from `first` on are due just now, in that order, and only now."""
+        due = self._order[self._given : self._given + count]
+        for number, place in enumerate(due):
+            if place != (fetch, first + number) or self._uses[place] != 1:
+                return number
+        return len(due)
+
+    def _due(self) -> Iterator[Chunks]:
+        """What was kept for now."""
+        while self._given < len(self._order):
+            place = self._order[self._given]
+            data = self._kept.get(place)
+            if data is None:
+                return
+            if self._uses[place] == 1:
+                del self._kept[place]
+                self._kept_bytes -= len(data)
+            yield Chunks(self._offset, memoryview(data))
+            self._give(len(data))
+
+    def _keep(self, place: _Place, data: bytes) -> None:
         """All that is kept is still to be given, so it cannot be more than what is left."""
-        self._kept[key] = data
+        self._kept[place] = data
         self._kept_bytes += len(data)
         if self._kept_bytes > self._plan.offset + self._plan.length - self._offset:
             raise RemoteCorrupt("chunks are longer than the terms they belong to")
 
-    def _give(self, data: bytes) -> Chunk:
-        chunk = Chunk(self._offset, data)
-        self._offset += len(data)
+    def _give(self, length: int) -> None:
+        """Count the chunk that is due as given."""
+        place = self._order[self._given]
+        self._given += 1
+        self._uses[place] -= 1
+        if not self._uses[place]:
+            del self._uses[place]
+        self._offset += length
         self._left -= 1
         if self._offset > self._term_end or (not self._left and self._offset != self._term_end):
             raise RemoteCorrupt(f"a term ends at {self._offset}, not at {self._term_end}")
-        if not self._left and self._waiting:
+        if not self._left and self._given < len(self._order):
             self._term_end, self._left = next(self._term_ends)
-        return chunk
 
     def _ends(self) -> Iterator[tuple[int, int]]:
         """Where each term ends in the file, and how many chunks it has."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hfnfs.errors import RemoteCorrupt
 from hfnfs.xet.plan import Assembly, Fetch, Plan, Term, parse
+from hfnfs.xet.runs import Run
 
 XORBS = ["a" * 64, "b" * 64, "c" * 64]
 JsonObject = dict[str, Any]
@@ -94,15 +95,21 @@ class File:
             yield index, self.chunk(xorb, index)
 
 
-def put_together(file: File, plan: Plan) -> tuple[int, bytes, list[int]]:
-    """Where the bytes begin, the bytes, and which fetches were made."""
+def run_of(*chunks: bytes) -> Run:
+    return Run(memoryview(b"".join(chunks)), [len(chunk) for chunk in chunks])
+
+
+def put_together(file: File, plan: Plan, at_once: int = 1) -> tuple[int, bytes, list[int]]:
+    """Where the bytes begin, the bytes, and which fetches were made; so many chunks in a run."""
     assembly, out, fetched = Assembly(plan), bytearray(), []
     while (number := assembly.wanted) is not None:
         fetched.append(number)
-        for index, data in file.fetched(plan.fetches[number]):
-            for chunk in assembly.take(number, index, data):
-                assert chunk.offset == plan.offset + len(out)
-                out += chunk.data
+        chunks = list(file.fetched(plan.fetches[number]))
+        for start in range(0, len(chunks), at_once):
+            run = run_of(*(data for _, data in chunks[start : start + at_once]))
+            for offset, data in assembly.take(number, chunks[start][0], run):
+                assert offset == plan.offset + len(out)
+                out += data
         if assembly.wanted == number:
             raise RemoteCorrupt("chunks are missing")
     return plan.offset, bytes(out), fetched
@@ -129,12 +136,14 @@ def queries(draw: st.DrawFn) -> tuple[File, int, int, int]:
     return file, start, draw(st.integers(start + 1, len(file.data))), draw(st.sampled_from([1, 2]))
 
 
-@given(queries())
-def test_a_right_plan_gives_the_files_bytes(query: tuple[File, int, int, int]) -> None:
+@given(queries(), st.integers(1, 9))
+def test_a_right_plan_gives_the_files_bytes(
+    query: tuple[File, int, int, int], at_once: int
+) -> None:
     file, start, end, version = query
     size = len(file.data)
     plan = parse(file.answer(start, end, version), start, end, size)
-    offset, out, fetched = put_together(file, plan)
+    offset, out, fetched = put_together(file, plan, at_once)
     assert offset <= start < end <= offset + len(out) <= size
     assert out == file.data[offset : offset + len(out)]
     assert len(fetched) == len(set(fetched)), "each range is fetched once"
@@ -190,6 +199,7 @@ def test_any_json_that_is_no_plan_is_refused(answer: JsonObject) -> None:
 
 
 ONE = File([[10, 20, 30], [5]], [(0, 0, 3), (1, 0, 1)])
+ONE_CHUNKS = [bytes(10), bytes(20), bytes(30)]
 
 
 def test_terms_behind_the_range_are_left_out() -> None:
@@ -251,13 +261,21 @@ def test_chunks_of_other_lengths_than_planned_are_refused() -> None:
     plan = parse(ONE.answer(0, 65, 2), 0, 65, 65)
     assembly = Assembly(plan)
     for index, size in enumerate((10, 20)):
-        assert [len(chunk.data) for chunk in assembly.take(0, index, bytes(size))] == [size]
+        given = assembly.take(0, index, run_of(bytes(size)))
+        assert [len(chunks.data) for chunks in given] == [size]
     with pytest.raises(RemoteCorrupt, match="term ends"):
-        list(assembly.take(0, 2, bytes(29)))
+        assembly.take(0, 2, run_of(bytes(29)))
+
+
+def test_chunks_that_are_due_are_given_as_they_came() -> None:
+    assembly, run = Assembly(parse(ONE.answer(0, 65, 2), 0, 65, 65)), run_of(*ONE_CHUNKS)
+    (chunks,) = assembly.take(0, 0, run)
+    assert chunks.offset == 0
+    assert chunks.data.obj is run.data.obj, "not a copy"
 
 
 def test_chunks_kept_for_later_are_never_more_than_the_plan() -> None:
     file = File([[1, 1], [1], [1]], [(0, 1, 2), (0, 0, 1)])
     assembly = Assembly(parse(file.answer(0, 2, 2), 0, 2, 2))
     with pytest.raises(RemoteCorrupt, match="longer than"):
-        list(assembly.take(0, 0, bytes(100_000)))
+        assembly.take(0, 0, run_of(bytes(100_000)))
