@@ -14,22 +14,22 @@ from math import inf
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
 from hfnfs.disk.extents import DiskExtents
-from hfnfs.disk.layout import VolumeState, open_cache
+from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
 from hfnfs.hub.account import find_account, is_offline
-from hfnfs.hub.connect import BucketRemote, RepoRemote, connect
 from hfnfs.hub.http import Counters, Http
-from hfnfs.hub.source import parse
+from hfnfs.hub.source import Source, parse
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.handle import Export, HandleMaker
 from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.portmap import ProgramPortmap2
 from hfnfs.nfs3.program import ProgramNfs3
 from hfnfs.nfs3.waiting import Waiting
-from hfnfs.remote import Revision
+from hfnfs.remote import Remote, Revision
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.listings import Listings
+from hfnfs.transfer.opening import Opening
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.vfs.attributes import Appearance, Attributes
@@ -57,9 +57,10 @@ class Running:
 @asynccontextmanager
 async def running(config: MountConfig, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Serve what `config` says until the block is left. Raises HostError, RemoteError."""
+    cache = await asyncio.to_thread(open_cache, config.cache_dir)
     async with (
-        _far_side(config, clock or SystemClock()) as far,
-        _ground(config, far) as ground,
+        _far_side(config, cache, clock or SystemClock()) as far,
+        _ground(config, cache, far) as ground,
         _task_group() as tasks,
     ):
         tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
@@ -74,9 +75,9 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
             yield Running(
                 port=port,
                 export="/",
-                source_label=far.remote.source.typed,
-                kind=far.remote.source.kind,
-                revision=ground.revision.token,
+                source_label=far.source.typed,
+                kind=far.source.kind,
+                revision=far.revision.token,
                 read_only=True,
                 counters=far.http.counters,
             )
@@ -91,50 +92,53 @@ class _FarSide:
 
     clock: Clock
     http: Http
-    remote: RepoRemote | BucketRemote
+    source: Source  # under its canonical id
+    revision: Revision
+    remote: Remote
     identity: str  # the same for every mount of the same thing
 
     @property
     def names(self) -> list[bytes]:
         """Exports besides "/": "me/data" and, for short, "data"."""
-        id_ = self.remote.source.id
+        id_ = self.source.id
         return [name.encode() for name in dict.fromkeys((id_, id_.rpartition("/")[2]))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """The far side at one revision, and the local disk."""
+    """The far side, and the local disk."""
 
     far: _FarSide
-    revision: Revision
     extents: DiskExtents
     state: VolumeState
 
 
 @asynccontextmanager
-async def _far_side(config: MountConfig, clock: Clock) -> AsyncIterator[_FarSide]:
+async def _far_side(
+    config: MountConfig, cache: CacheLayout, clock: Clock
+) -> AsyncIterator[_FarSide]:
     account = await find_account(
         clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
     )
     source = parse(config.source, config.kind, config.revision, endpoint=account.endpoint)
+    offline = config.offline or await is_offline()
     async with Http(
         clock,
         connect_timeout_s=config.connect_timeout_s,
         read_timeout_s=config.read_timeout_s,
-        offline=config.offline or await is_offline(),
+        offline=offline,
     ) as http:
-        remote = await connect(source, account, http)
-        identity = f"{account.endpoint} {remote.source.kind} {remote.source.typed}"
-        yield _FarSide(clock, http, remote, identity)
+        opened = await Opening(account, http, cache, clock).open(source, offline=offline)
+        identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
+        yield _FarSide(clock, http, opened.source, opened.revision, opened.remote, identity)
 
 
 @asynccontextmanager
-async def _ground(config: MountConfig, far: _FarSide) -> AsyncIterator[_Ground]:
-    cache = await asyncio.to_thread(open_cache, config.cache_dir)
+async def _ground(config: MountConfig, cache: CacheLayout, far: _FarSide) -> AsyncIterator[_Ground]:
     state = await asyncio.to_thread(cache.volume_state, far.identity)
-    extents = DiskExtents(cache.blocks, config.cache_bytes_max)
+    extents = cache.extents(config.cache_bytes_max)
     try:
-        yield _Ground(far, await far.remote.revision(), extents, state)
+        yield _Ground(far, extents, state)
     finally:
         await asyncio.to_thread(extents.close)
 
@@ -169,7 +173,7 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
         gid=config.gid,
         file_mode=config.file_mode,
         directory_mode=config.directory_mode,
-        modified_ns=ground.revision.modified_ns,
+        modified_ns=ground.far.revision.modified_ns,
     )
     ttl_s = inf if ground.far.remote.immutable else max(config.metadata_ttl_s, _TTL_S_MIN)
     tree = Tree(
@@ -180,7 +184,7 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
     )
     return Volume(
         ground.state.id,
-        ground.revision,
+        ground.far.revision,
         tree=tree,
         data=Data(ground.extents),
         attributes=Attributes(read_only=True),

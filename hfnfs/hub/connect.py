@@ -41,6 +41,23 @@ async def connect(source: Source, account: Account, http: Http) -> "RepoRemote |
         raise await _better(missing, api) from None
 
 
+def assumed(
+    source: Source, revision: Revision, account: Account, http: Http
+) -> "RepoRemote | BucketRemote":
+    """The remote of a source that was there at `revision` once, without asking now.
+
+    `source` has the canonical id.
+    """
+    api = Api(source, account, http)
+    is_bucket = source.type is SourceType.BUCKET
+    return BucketRemote(api) if is_bucket else RepoRemote(api, revision)
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision names one state for ever."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
 async def probe(source: Source, account: Account, http: Http) -> Revision:
     """What the source is at now, by one small request. Raises RemoteError."""
     return (await _look(Api(source, account, http))).revision

@@ -21,7 +21,7 @@ from yarl import URL
 
 from hfnfs.clock import Clock
 from hfnfs.errors import Offline, RateLimited, RemoteCorrupt, RemoteUnavailable, UsageError
-from hfnfs.hub.pace import Lane, Pace, Patience
+from hfnfs.hub.pace import Lane, Pace, Patience, Presence
 
 JSON_BYTES_MAX = 64 * 1024 * 1024
 REFUSAL_BYTES_MAX = 64 * 1024  # of an error's body, only its message is wanted
@@ -175,6 +175,7 @@ class Http:
         self._patience = patience
         self._sleep = sleep
         self._pace = Pace(clock)
+        self._presence = Presence(clock)
         self._proxies: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -244,11 +245,10 @@ class Http:
     async def _until_answered(
         self, request: Request, once: Callable[[], Awaitable[T | Answer]]
     ) -> T | Answer:
-        if self._offline:
-            raise Offline(f"{request.place}: not asked, because of HF_HUB_OFFLINE or --offline")
         origin = _origin(URL(request.url, encoded=True))
-        deadline = self.clock.now() + self._patience.total_s
-        attempts = 0
+        attempts, attempts_max = 0, self._tries(request, origin)
+        asked_at = self.clock.now()
+        deadline = asked_at + self._patience.total_s
         while True:
             await self._wait_for_lane(request, origin, deadline)
             attempts += 1
@@ -262,20 +262,31 @@ class Http:
             except _NO_ANSWER as error:
                 failure = error
             else:
+                self._presence.note_answer(origin)
                 if not isinstance(got, Answer) or not is_worth_a_retry(got.status):
                     return got
                 wait_s = self._pace.note(request.lane, origin, got.status, got.headers)
             delay_s = self._patience.delay_s(attempts) if wait_s is None else wait_s
             paused_s = max(delay_s, self._pace.wait_s(request.lane, origin))
             is_over = self.clock.now() + paused_s > deadline
-            if attempts >= self._patience.attempts_max or is_over:
+            if attempts >= attempts_max or is_over:
                 if got is not None:
                     return got
+                self._presence.note_silence(origin, asked_at)
                 _give_up(request, failure)
             self.counters.retries += 1
             _log.debug("%s: trying again in %.1f s", request.place, paused_s)
             if delay_s:
                 await self._sleep(delay_s)
+
+    def _tries(self, request: Request, origin: str) -> int:
+        """How often the request may be tried. Raises Offline, RemoteUnavailable: not at all."""
+        if self._offline:
+            raise Offline(f"{request.place}: not asked, because of HF_HUB_OFFLINE or --offline")
+        tries = self._presence.tries(origin, self._patience.attempts_max)
+        if not tries:
+            raise RemoteUnavailable(f"{origin} cannot be reached: it gave no answer just now")
+        return tries
 
     async def _wait_for_lane(self, request: Request, origin: str, deadline: float) -> None:
         while wait_s := self._pace.wait_s(request.lane, origin):

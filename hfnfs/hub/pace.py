@@ -12,6 +12,8 @@ from hfnfs.clock import Clock
 
 # The Hub counts requests in windows of 5 minutes; nobody can rightly ask for a longer pause.
 PAUSE_MAX_S = 300.0
+# An origin that gave no answer to all tries of a request is left alone for so long.
+SILENCE_S = 5.0
 # Those that waited for the same moment come back spread over this time.
 SPREAD_S = 1.0
 
@@ -42,6 +44,36 @@ class Patience:
         """How long to wait after so many attempts, when nobody says; half of it is chance."""
         delay = min(self.first_delay_s * 2.0 ** (attempts - 1), self.delay_max_s)
         return delay * random.uniform(0.5, 1.0)
+
+
+class Presence:
+    """Which origins give answers, so that one that is gone costs its users no time.
+
+    answering --all tries of a request unanswered--> silent --SILENCE_S--> doubtful
+    silent: nobody asks · doubtful: asked once each · any answer: answering
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._silent_since: dict[str, float] = {}
+        self._answered_at: dict[str, float] = {}
+
+    def tries(self, origin: str, attempts_max: int) -> int:
+        """How often a request may be tried now; 0: not at all."""
+        since = self._silent_since.get(origin)
+        if since is None:
+            return attempts_max
+        return 0 if self._clock.now() - since < SILENCE_S else 1
+
+    def note_answer(self, origin: str) -> None:
+        """Take in that it answers, whatever it says."""
+        self._answered_at[origin] = self._clock.now()
+        self._silent_since.pop(origin, None)
+
+    def note_silence(self, origin: str, asked_at: float) -> None:
+        """Take in that a request of that time had no answer, unless others have had one since."""
+        if self._answered_at.get(origin, asked_at - 1) < asked_at:
+            self._silent_since[origin] = self._clock.now()
 
 
 class Pace:

@@ -10,7 +10,7 @@ from hfnfs.errors import (
     UsageError,
 )
 from hfnfs.hub.http import Answer, Cut, Http, Request, Stream, is_worth_a_retry, same_origin
-from hfnfs.hub.pace import Lane, Patience
+from hfnfs.hub.pace import SILENCE_S, Lane, Patience
 from tests.hub.fakes import TOKEN, Clock, Reply, Server, as_json, http_at, refusal
 
 OK = as_json({"a": 1})
@@ -72,6 +72,20 @@ async def test_no_listener_is_a_remote_that_is_unavailable(http: Http, clock: Cl
     with pytest.raises(RemoteUnavailable, match=r"127\.0\.0\.1 cannot be reached"):
         await http.fetch(Request("http://127.0.0.1:1/x", Lane.API))
     assert len(clock.slept) == Patience().attempts_max - 1
+
+
+async def test_a_hub_that_is_gone_fails_requests_at_once(http: Http, clock: Clock) -> None:
+    gone = Request("http://127.0.0.1:1/x", Lane.API)
+    with pytest.raises(RemoteUnavailable):
+        await http.fetch(gone)
+    waited = len(clock.slept)
+    for _ in range(3):
+        with pytest.raises(RemoteUnavailable, match="no answer just now"):
+            await http.fetch(gone)
+    clock.advance(SILENCE_S)
+    with pytest.raises(RemoteUnavailable, match="check the network"):
+        await http.fetch(gone)
+    assert len(clock.slept) == waited
 
 
 async def test_an_answer_that_does_not_come_is_a_timeout(server: Server, clock: Clock) -> None:

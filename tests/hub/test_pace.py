@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from hfnfs.hub.pace import (
     PAUSE_MAX_S,
+    SILENCE_S,
     SPREAD_S,
     Lane,
     Pace,
     Patience,
+    Presence,
     rate_limit_s,
     retry_after_s,
 )
@@ -82,3 +84,29 @@ def test_delays_grow_to_a_bound() -> None:
     patience = Patience(first_delay_s=1, delay_max_s=5)
     for attempts, most in enumerate((1, 2, 4, 5, 5), start=1):
         assert most / 2 <= patience.delay_s(attempts) <= most
+
+
+def test_an_origin_that_gave_no_answer_is_left_alone_and_then_asked_once() -> None:
+    clock = Clock()
+    presence = Presence(clock)
+    assert presence.tries(ORIGIN, 5) == 5
+    presence.note_silence(ORIGIN, asked_at=clock.now())
+    assert presence.tries(ORIGIN, 5) == 0
+    assert presence.tries("https://other.example:443", 5) == 5
+    clock.advance(SILENCE_S)
+    assert presence.tries(ORIGIN, 5) == 1
+    presence.note_answer(ORIGIN)
+    assert presence.tries(ORIGIN, 5) == 5
+
+
+def test_one_request_without_an_answer_is_not_silence_while_others_have_theirs() -> None:
+    clock = Clock()
+    presence = Presence(clock)
+    asked_at = clock.now()
+    clock.advance(3)
+    presence.note_answer(ORIGIN)
+    clock.advance(3)
+    presence.note_silence(ORIGIN, asked_at)
+    assert presence.tries(ORIGIN, 5) == 5
+    presence.note_silence(ORIGIN, clock.now())
+    assert presence.tries(ORIGIN, 5) == 0

@@ -1,0 +1,162 @@
+"""Opens a source: connected, or, where the Hub is not asked or gives no answer, from what is kept.
+
+--offline                    what is kept, or Offline
+a commit whose root is kept  what is kept; the Hub is asked for what is not
+else                         connect; no answer at all: what is kept, with a warning
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from hfnfs.clock import Clock
+from hfnfs.disk.names import KeptNames, KnownSource, KnownSources
+from hfnfs.errors import CacheUnusable, NoSpace, Offline, RemoteError
+from hfnfs.hub.account import Account
+from hfnfs.hub.connect import BucketRemote, RepoRemote, assumed, connect, is_commit
+from hfnfs.hub.http import Http
+from hfnfs.hub.source import Source
+from hfnfs.remote import Remote, Revision
+from hfnfs.transfer.kept import UNREACHABLE, KeptRemote, NoRemote
+
+# What the Hub calls the branch that is meant when none is named.
+_DEFAULT_BRANCH = "main"
+_SHORT_SHA = 7
+
+_log = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """What outlives a mount; disk/ implements it."""
+
+    def sources(self) -> KnownSources:
+        """What the names that users type were found to mean."""
+        ...
+
+    def names(self, source: str) -> KeptNames:
+        """What was seen in a repo or bucket."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source that is there, or was."""
+
+    source: Source  # under its canonical id
+    revision: Revision
+    remote: Remote
+
+
+class _Known(NamedTuple):
+    """A source under its canonical id, and what it was at."""
+
+    source: Source
+    revision: Revision
+
+
+class Opening:
+    """Opens sources as one account sees them."""
+
+    def __init__(self, account: Account, http: Http, memory: Memory, clock: Clock) -> None:
+        self._account = account
+        self._http = http
+        self._memory = memory
+        self._clock = clock
+
+    async def open(self, source: Source, *, offline: bool) -> Opened:
+        """What `source` names. Raises RemoteError."""
+        known = await asyncio.to_thread(self._known, source)
+        if offline:
+            if known is None:
+                raise Offline(
+                    f"{source.name}: nothing of it is cached, and the Hub is not asked because "
+                    "of HF_HUB_OFFLINE or --offline"
+                )
+            return self._disconnected(*known)
+        is_for_ever = known is not None and is_commit(source.revision)
+        if known and is_for_ever and await asyncio.to_thread(self._shows_its_root, known):
+            return self._unasked(*known)
+        try:
+            remote = await connect(source, self._account, self._http)
+            revision = await remote.revision()
+        except UNREACHABLE as error:
+            if known is None:
+                raise
+            return self._left_alone(*known, error)
+        await self._remember(source, remote.source, revision)
+        return self._opened(remote, remote.source, revision)
+
+    # ------------------------------------------------------------- what is known
+
+    def _known(self, source: Source) -> _Known | None:
+        """What the source was last, by either reading of its name; None if it was never seen."""
+        for meant in (source, source.alternative):
+            known = None if meant is None else self._memory.sources().get(*self._key(meant))
+            if meant is not None and known is not None:
+                found = replace(meant, id=known.id, is_ambiguous=False)
+                return _Known(found, known.revision)
+        return None
+
+    def _shows_its_root(self, known: _Known) -> bool:
+        names = self._names_of(known.source)
+        return names.has_listing(known.revision.token, known.source.subfolder)
+
+    async def _remember(self, source: Source, found: Source, revision: Revision) -> None:
+        """Keep what the name and the canonical one mean now, and the commit itself."""
+        # Of the two readings of an ambiguous name it was the one that ends in the same folder.
+        alternative = source.alternative
+        meant = alternative if alternative and alternative.subfolder == found.subfolder else source
+        sources = {meant, found}
+        if found.kind == "repo":
+            sources |= {replace(each, revision=revision.token) for each in (meant, found)}
+        known = KnownSource(found.id, revision)
+        try:
+            for each in sources:
+                await asyncio.to_thread(
+                    self._memory.sources().keep, self._key(each), known, self._clock.wall_ns()
+                )
+        except (CacheUnusable, NoSpace) as error:
+            _log.warning("%s cannot be opened offline later: %s", found.name, error)
+
+    def _key(self, source: Source) -> tuple[str, ...]:
+        """A source whatever its folder; a bucket's revision is always its present state."""
+        revision = source.revision or _DEFAULT_BRANCH
+        at = "" if source.kind == "bucket" else revision
+        return self._account.endpoint, source.type.value, source.id, at
+
+    def _names_of(self, source: Source) -> KeptNames:
+        return self._memory.names(f"{self._account.endpoint} {source.type.value} {source.id}")
+
+    # ------------------------------------------------------------------ opening
+
+    def _disconnected(self, source: Source, revision: Revision) -> Opened:
+        remote = NoRemote(source.name, revision, immutable=source.kind == "repo")
+        _log.warning("offline: showing what is cached of %s", _described(source, revision))
+        return self._opened(remote, source, revision)
+
+    def _left_alone(self, source: Source, revision: Revision, error: RemoteError) -> Opened:
+        what = _described(source, revision)
+        _log.warning("the Hub cannot be reached: showing what is cached of %s (%s)", what, error)
+        return self._unasked(source, revision)
+
+    def _unasked(self, source: Source, revision: Revision) -> Opened:
+        remote = assumed(source, revision, self._account, self._http)
+        return self._opened(remote, source, revision)
+
+    def _opened(
+        self, remote: RepoRemote | BucketRemote | NoRemote, source: Source, revision: Revision
+    ) -> Opened:
+        kept = KeptRemote(
+            remote,
+            self._names_of(source),
+            revision=revision.token if remote.immutable else "",
+            folder=source.subfolder,
+            clock=self._clock,
+        )
+        return Opened(source, revision, kept)
+
+
+def _described(source: Source, revision: Revision) -> str:
+    at = f" at commit {revision.token[:_SHORT_SHA]}" if source.kind == "repo" else ""
+    return f"{source.name}{at}"

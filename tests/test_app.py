@@ -1,0 +1,109 @@
+"""The whole product but the kernel: a Hub, a mount served from it, and our own NFS client."""
+
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from hfnfs.app import Running, running
+from hfnfs.config import BLOCK_BYTES, MountConfig
+from hfnfs.localhub.background import HubThread
+from hfnfs.localhub.hub import LocalHub
+from hfnfs.nfs3.client import NfsClient, NotOk
+from hfnfs.nfs3.status import Status
+
+BIG = b"".join(b"%8d" % number for number in range(BLOCK_BYTES))
+FILES = {"config.json": b'{"a": 1}', "sub/model.safetensors": BIG, "sub/notes.txt": b"hello"}
+
+
+@dataclass
+class Mount:
+    """A mount as a client sees it."""
+
+    client: NfsClient
+    root: bytes
+    served: Running
+
+    async def names(self, directory: str = "") -> set[str]:
+        handle = await self.at(directory)
+        found = {entry.name.decode() async for entry in self.client.readdirplus(handle)}
+        return found - {".", ".."}
+
+    async def at(self, path: str) -> bytes:
+        handle = self.root
+        for name in path.encode().split(b"/") if path else ():
+            handle = await self.client.lookup(handle, name)
+        return handle
+
+    async def read(self, path: str, offset: int, count: int) -> bytes:
+        return bytes((await self.client.read(await self.at(path), offset, count)).data)
+
+    async def read_all(self, path: str) -> bytes:
+        handle = await self.at(path)
+        return b"".join([bytes(piece) async for piece in self.client.read_all(handle)])
+
+
+@asynccontextmanager
+async def mounted(config: MountConfig) -> AsyncIterator[Mount]:
+    async with running(config) as served:
+        client = await NfsClient.connect("127.0.0.1", served.port)
+        try:
+            yield Mount(client, await client.mount(), served)
+        finally:
+            await client.close()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    with HubThread(tmp_path / "hub") as thread:
+        thread.do(thread.hub.create_repo("model", "me/x"))
+        thread.do(thread.hub.commit("model", "me/x", FILES))
+        thread.do(thread.hub.create_bucket("local/data"))
+        thread.do(thread.hub.put("local/data", FILES))
+        yield thread.hub
+
+
+@pytest.fixture(params=["me/x", "buckets/local/data"])
+def config(request: pytest.FixtureRequest, hub: LocalHub, tmp_path: Path) -> MountConfig:
+    return MountConfig(
+        source=f"hf://{request.param}", cache_dir=tmp_path / "cache", endpoint=hub.endpoint
+    )
+
+
+async def test_what_was_read_reads_offline_and_the_rest_is_an_error_at_once(
+    config: MountConfig, hub: LocalHub
+) -> None:
+    async with mounted(config) as mount:
+        assert await mount.names("sub") == {"model.safetensors", "notes.txt"}
+        assert await mount.read_all("config.json") == FILES["config.json"]
+        assert await mount.read("sub/model.safetensors", 0, 5) == BIG[:5]
+    hub.counters.clear()
+    async with mounted(replace(config, offline=True)) as mount:
+        assert await mount.names("sub") == {"model.safetensors", "notes.txt"}
+        assert await mount.read_all("config.json") == FILES["config.json"]
+        assert await mount.read("sub/model.safetensors", 0, 5) == BIG[:5]
+        for path, offset in [("sub/notes.txt", 0), ("sub/model.safetensors", len(BIG) - 9)]:
+            with pytest.raises(NotOk) as refused:
+                await mount.read(path, offset, 9)
+            assert refused.value.status is Status.IO
+    assert not hub.counters.log
+
+
+async def test_handles_stay_good_from_one_mount_to_the_next(config: MountConfig) -> None:
+    async with mounted(config) as mount:
+        handle = await mount.at("config.json")
+        size = (await mount.client.getattr(handle)).size
+    async with mounted(config) as mount:
+        assert await mount.at("config.json") == handle
+    assert size == len(FILES["config.json"])
+
+
+async def test_nobody_else_may_look_into_the_cache(config: MountConfig) -> None:
+    async with mounted(config) as mount:
+        await mount.names()
+        await mount.read_all("sub/model.safetensors")
+    for path in config.cache_dir.rglob("*"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
