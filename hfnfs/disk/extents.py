@@ -134,9 +134,8 @@ class DiskExtents:
         for number, first, last in _spans(offset, end):
             with self._using(content, number, create=True) as segment:
                 assert segment is not None, "create makes it"
-                for block in range(first, last):
-                    at = number * SEGMENT_BYTES + block * BLOCK_BYTES - offset
-                    segment.write(block, data[at : at + BLOCK_BYTES])
+                at = number * SEGMENT_BYTES - offset
+                segment.write(first, data[at + first * BLOCK_BYTES : at + last * BLOCK_BYTES])
 
     def pin(self, content: ContentId, start: int, end: int) -> None:
         """Keep the segments of [start, end) open, and thereby from every evictor."""

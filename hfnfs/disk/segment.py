@@ -67,15 +67,29 @@ class Segment:
         records = self._records(first, last)
         return [record != 0 or self.good[first + i] == 1 for i, record in enumerate(records)]
 
-    def write(self, block: int, data: bytes | memoryview) -> None:
-        """Keep a block's bytes; a block that is known to be good is left alone."""
-        if self.good[block]:
-            return
-        start = block * BLOCK_BYTES
-        assert len(data) == min(BLOCK_BYTES, self.length - start), "whole blocks only"
-        _pwrite_all(self._fd, data, HEADER_BYTES + start)
-        _pwrite_all(self._fd, _RECORD.pack(_checksum(data)), block * _RECORD.size)
-        self.good[block] = 1
+    def write(self, first: int, data: memoryview) -> None:
+        """Keep the bytes of whole blocks from `first` on; good ones are left alone."""
+        last = first + -(-len(data) // BLOCK_BYTES)
+        assert len(data) == min(last * BLOCK_BYTES, self.length) - first * BLOCK_BYTES, "whole ones"
+        begin = first
+        while begin < last:
+            if self.good[begin]:
+                begin += 1
+                continue
+            end = self.good.find(1, begin, last)
+            end = last if end < 0 else end
+            at = (begin - first) * BLOCK_BYTES
+            self._write(begin, end, data[at : (end - first) * BLOCK_BYTES])
+            begin = end
+
+    def _write(self, first: int, last: int, data: memoryview) -> None:
+        """All blocks [first, last): in two calls, however many they are."""
+        starts = range(0, len(data), BLOCK_BYTES)
+        records = [_checksum(data[start : start + BLOCK_BYTES]) for start in starts]
+        _pwrite_all(self._fd, data, HEADER_BYTES + first * BLOCK_BYTES)
+        packed = struct.pack(f">{len(records)}Q", *records)
+        _pwrite_all(self._fd, packed, first * _RECORD.size)
+        self.good[first:last] = b"\1" * (last - first)
 
     def check(self, first: int, last: int) -> None:
         """Compare the bytes of the blocks [first, last) with their records; blocks.
