@@ -29,7 +29,7 @@ def test_it_mounts_reads_and_lets_go_in_order(seen: Any, case: str) -> None:
     assert outcome["sha256"] == hashlib.sha256(CONTENT).hexdigest(), outcome["output"]
     assert outcome["left"] == [], outcome["output"]
     assert outcome["exit"] == 0, outcome["output"]
-    assert "mounted me/sample on" in outcome["output"]
+    assert "me/sample on /mnt/base" in outcome["output"]
 
 
 def test_the_demo_mounts_shows_and_leaves_nothing(seen: Any) -> None:
