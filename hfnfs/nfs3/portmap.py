@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hfnfs.nfs3.access import Access
 from hfnfs.rpc.message import ProcedureUnavailable
-from hfnfs.rpc.session import Body, Caller, Program
+from hfnfs.rpc.session import Body, Caller, Program, Run
 from hfnfs.rpc.xdr import decode, encode, linked_list_of, struct_of, u32, void, wire
 
 PORTMAP_PROGRAM = 100000
@@ -49,23 +49,24 @@ class ProgramPortmap2:
         """Nothing here changes anything."""
         return False
 
-    def serve(
-        self,
-        version: int,
-        procedure: int,
-        caller: Caller,
-        buf: bytes | memoryview,
-        pos: int,
-        end: int,
-    ) -> Body:
-        """Answer NULL, GETPORT and DUMP; what registers or forwards is unavailable."""
+    def runner(self, version: int, procedure: int, caller: Caller) -> Run:
+        """Give what answers NULL, GETPORT, DUMP; what registers or forwards is unavailable."""
         self._access.check(caller)
-        if procedure == _GETPORT:
-            return encode(u32, self.port_of(decode(MAPPING, buf, pos, end)))
-        if procedure not in (_NULL, _DUMP):
+        answers = {_NULL: self._null, _GETPORT: self._getport, _DUMP: self._dump}
+        if procedure not in answers:
             raise ProcedureUnavailable(procedure)
+        return answers[procedure]
+
+    def _null(self, buf: bytes | memoryview, pos: int, end: int) -> Body:
         decode(void, buf, pos, end)
-        return encode(MAPPINGS, self.mappings()) if procedure == _DUMP else b""
+        return b""
+
+    def _getport(self, buf: bytes | memoryview, pos: int, end: int) -> Body:
+        return encode(u32, self.port_of(decode(MAPPING, buf, pos, end)))
+
+    def _dump(self, buf: bytes | memoryview, pos: int, end: int) -> Body:
+        decode(void, buf, pos, end)
+        return encode(MAPPINGS, self.mappings())
 
     def port_of(self, wanted: Mapping) -> int:
         """Give the port of a program's version over a protocol; 0 if it is not here."""

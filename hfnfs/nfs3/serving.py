@@ -24,7 +24,7 @@ from hfnfs.nfs3.status import Status, status_of
 from hfnfs.nfs3.types import ABSENT, PRESENT, STATUS_OK, Decoder, pack_post_op_attr, wcc_attr_of
 from hfnfs.nfs3.waiting import Waiting
 from hfnfs.rpc.message import ProcedureUnavailable
-from hfnfs.rpc.session import Body, Caller
+from hfnfs.rpc.session import Body, Caller, Run
 from hfnfs.rpc.xdr import Codec, encode
 from hfnfs.vfs.needs import Held, NotYet
 
@@ -127,45 +127,42 @@ class Table(Generic[D]):
         """Whether the procedure's reply is kept for retransmissions."""
         return procedure < len(self.rows) and self.rows[procedure].runs_once
 
-    def serve(
-        self,
-        version: int,
-        procedure: int,
-        caller: Caller,
-        buf: bytes | memoryview,
-        pos: int,
-        end: int,
-    ) -> Body | Awaitable[Body]:
-        """Answer now if memory can; else give what will answer.
+    def runner(self, version: int, procedure: int, caller: Caller) -> Run:
+        """Give what runs this caller's calls of a procedure.
 
-        Raises ProcedureUnavailable, CallRefused, WireError.
+        Raises ProcedureUnavailable, CallRefused.
         """
         if procedure >= len(self.rows):
             raise ProcedureUnavailable(procedure)
         self._access.check(caller)
-        row = self.rows[procedure]
-        try:
-            args = row.decode(buf, pos, end)
-        except struct.error as error:
-            raise WireError(f"{row.name}: its arguments end early") from error
-        try:
-            reply = self._attempt(row, args, caller)
-        except NotYet as not_yet:
-            attempt = partial(self._attempt, row, args, caller)
-            fail = partial(self._failed, row, args)
-            return self._waiting.rerun(attempt, not_yet.need, fail)
-        except Exception as error:  # a rim: what fails gets an answer
-            return self._failed(row, args, error)
-        if isinstance(reply, Held):
-            return self._waiting.hold(reply, partial(self._failed, row, args))
-        return reply
+        row, desk = self.rows[procedure], self._desk
+        decode, run, encode = row.decode, row.run, row.encode
 
-    def _attempt(self, row: Procedure[D, A, R], args: A, caller: Caller) -> Body | Held[Body]:
-        """Run once; the reply, or the reply and what it has to wait for. Raises NotYet."""
-        result = row.run(self._desk, args, caller)
-        if isinstance(result, Held):
-            return Held(row.encode(result.result), result.until)
-        return row.encode(result)
+        def attempt(args: Any) -> Body | Held[Body]:
+            """Run once; the reply, or the reply and what it waits for. Raises NotYet."""
+            result = run(desk, args, caller)
+            if isinstance(result, Held):
+                return Held(encode(result.result), result.until)
+            return encode(result)
+
+        def serve(buf: bytes | memoryview, pos: int, end: int) -> Body | Awaitable[Body]:
+            """Answer now if memory can; else give what will answer."""
+            try:
+                args = decode(buf, pos, end)
+            except struct.error as error:
+                raise WireError(f"{row.name}: its arguments end early") from error
+            try:
+                reply = attempt(args)
+            except NotYet as not_yet:
+                fail = partial(self._failed, row, args)
+                return self._waiting.rerun(partial(attempt, args), not_yet.need, fail)
+            except Exception as error:  # a rim: what fails gets an answer
+                return self._failed(row, args, error)
+            if isinstance(reply, Held):
+                return self._waiting.hold(reply, partial(self._failed, row, args))
+            return reply
+
+        return serve
 
     def _failed(self, row: Procedure[D, A, R], args: A, error: Exception) -> Body:
         """Give the failed reply; a bug is logged here, and no attributes are looked for."""

@@ -51,9 +51,12 @@ _ROUTES_MAX = 1024
 Body: TypeAlias = bytes | list[bytes | memoryview]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Who calls, and from where; the same object for all calls of one user on a connection."""
+    """Who calls, and from where; the same object for all calls of one user on a connection.
+
+    Equal only to itself, so that what was found out about a caller can be kept by caller.
+    """
 
     credential: Credential
     peer: tuple[str, int]
@@ -69,26 +72,18 @@ class Program(Protocol):
         """Tell whether a retransmission must get the first reply again and not run the call."""
         ...
 
-    def serve(
-        self,
-        version: int,
-        procedure: int,
-        caller: Caller,
-        buf: bytes | memoryview,
-        pos: int,
-        end: int,
-    ) -> Body | Awaitable[Body]:
-        """Answer now, or give what will answer.
+    def runner(self, version: int, procedure: int, caller: Caller) -> "Run":
+        """Give what runs this caller's calls of a procedure, from now on.
 
-        The arguments lie in buf[pos:end] until this returns; an awaitable must hold copies.
-        Raises, now or from the awaitable, WireError for arguments that do not decode,
-        ProcedureUnavailable and CallRefused. Anything else is a bug and answered as one.
+        Raises ProcedureUnavailable, CallRefused.
         """
         ...
 
 
-# Runs a call: (buf, pos, end) as in Program.serve.
-Run: TypeAlias = Callable[[memoryview, int, int], Body | Awaitable[Body]]
+# Runs a call: answers now, or gives what will answer. The arguments lie in buf[pos:end] until this
+# returns; an awaitable must hold copies. Raises, now or from the awaitable, WireError for arguments
+# that do not decode, and CallFailed. Anything else is a bug and answered as one.
+Run: TypeAlias = Callable[[bytes | memoryview, int, int], Body | Awaitable[Body]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,7 @@ class Session:
         self._peer = peer
         self._callers: dict[bytes, Caller] = {}  # by their credential and verifier
         self._routes: dict[bytes, Route] = {}  # by the header behind the xid
-        self._front = struct.Struct(f"{_XID_BYTES}s{_CREDENTIAL_OFFSET}s")
+        self._expect(_CREDENTIAL_OFFSET)
         self._waiting = 0
         self._is_lost = False
 
@@ -200,9 +195,9 @@ class Session:
 
     def _serve(self, buf: memoryview, start: int, end: int) -> None:
         route = None
-        arguments = start + self._front.size  # if this header is as long as the one before
+        arguments = start + self._front_bytes
         if arguments <= end:
-            xid, header = self._front.unpack_from(buf, start)
+            xid, header = self._front_at(buf, start)
             route = self._routes.get(header)
         if route is None:
             xid, route, arguments = self._learn(buf, start, end)
@@ -240,7 +235,7 @@ class Session:
         try:
             header, arguments = decode_call(buf, start, end)
             behind_xid = bytes(buf[start + _XID_BYTES : arguments])
-            self._front = struct.Struct(f"{_XID_BYTES}s{len(behind_xid)}s")
+            self._expect(len(behind_xid))
             route = self._routes.get(behind_xid)
             if route is None:
                 caller = self._caller(header, bytes(buf[start + _CREDENTIAL_OFFSET : arguments]))
@@ -249,6 +244,12 @@ class Session:
         except CallFailed as failure:
             return xid, Route("call", partial(_refuse, failure)), end
         return xid, route, arguments
+
+    def _expect(self, header_bytes: int) -> None:
+        """Take it that the next header is as long behind its xid as this one."""
+        front = struct.Struct(f"{_XID_BYTES}s{header_bytes}s")
+        self._front_bytes = front.size
+        self._front_at = front.unpack_from
 
     def _route(self, header: CallHeader, caller: Caller) -> Route:
         program = self._programs.get(header.program)
@@ -259,7 +260,7 @@ class Session:
         if not lowest <= version <= highest:
             raise ProgramMismatch(lowest, highest)
         name = f"program {program.number} version {version} procedure {procedure}"
-        run = partial(program.serve, version, procedure, caller)
+        run = program.runner(version, procedure, caller)
         if not program.runs_once(version, procedure):
             return Route(name, run)
         who = caller.credential

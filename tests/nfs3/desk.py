@@ -105,7 +105,7 @@ async def answer(
     buffer = bytearray(b"before" + arguments + b"behind")
     view = memoryview(buffer)
     low, _ = program.versions
-    body = program.serve(low, procedure, caller, view.toreadonly(), 6, 6 + len(arguments))
+    body = program.runner(low, procedure, caller)(view.toreadonly(), 6, 6 + len(arguments))
     view[:] = b"\xee" * len(buffer)
     return joined(await body if isinstance(body, Awaitable) else body)
 

@@ -75,10 +75,10 @@ async def test_a_path_that_cannot_be_mounted_says_why(path: bytes, status: Mount
 async def test_a_mount_waits_for_the_names_it_misses() -> None:
     desk = Desk()
     args = encode(MNT_ARGS, MntArgs(b"/deep/er"))
-    waiting = desk.mountd.serve(3, MNT, ROOT_CALLER, args, 0, len(args))
+    waiting = desk.mountd.runner(3, MNT, ROOT_CALLER)(args, 0, len(args))
     assert isinstance(waiting, Awaitable)
     await waiting
-    assert isinstance(desk.mountd.serve(3, MNT, ROOT_CALLER, args, 0, len(args)), bytes)
+    assert isinstance(desk.mountd.runner(3, MNT, ROOT_CALLER)(args, 0, len(args)), bytes)
 
 
 async def test_a_hub_that_is_down_is_an_io_error() -> None:
@@ -125,7 +125,7 @@ def test_a_call_from_elsewhere_is_refused() -> None:
     elsewhere = Caller(ROOT_CALLER.credential, ("192.0.2.1", 700))
     for procedure in range(6):
         with pytest.raises(CallRefused):
-            Desk().mountd.serve(3, procedure, elsewhere, b"", 0, 0)
+            Desk().mountd.runner(3, procedure, elsewhere)(b"", 0, 0)
 
 
 # ---------------------------------------------------------- who has mounted
@@ -187,13 +187,13 @@ def test_program_and_version_are_those_of_the_rfc() -> None:
     assert (mountd.number, mountd.versions) == (100005, (3, 3))
     assert not any(mountd.runs_once(3, procedure) for procedure in range(6))
     with pytest.raises(ProcedureUnavailable):
-        mountd.serve(3, 6, ROOT_CALLER, b"", 0, 0)
+        mountd.runner(3, 6, ROOT_CALLER)(b"", 0, 0)
 
 
 @given(st.integers(0, 5), st.binary(max_size=100))
 def test_random_arguments_are_garbage_or_answered(procedure: int, body: bytes) -> None:
     try:
-        answered = Desk().mountd.serve(3, procedure, NOBODY, memoryview(body), 0, len(body))
+        answered = Desk().mountd.runner(3, procedure, NOBODY)(memoryview(body), 0, len(body))
     except WireError:
         return
     if isinstance(answered, Awaitable):

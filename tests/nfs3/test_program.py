@@ -67,25 +67,25 @@ def test_program_and_version_are_those_of_the_rfc() -> None:
 @pytest.mark.parametrize("procedure", [22, 23, 2**32 - 1])
 def test_a_procedure_beyond_the_last_is_unavailable(procedure: int) -> None:
     with pytest.raises(ProcedureUnavailable):
-        Desk().nfs.serve(3, procedure, ROOT_CALLER, b"", 0, 0)
+        Desk().nfs.runner(3, procedure, ROOT_CALLER)(b"", 0, 0)
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_no_arguments_where_some_belong_are_garbage(name: str) -> None:
     with pytest.raises(WireError):
-        Desk().nfs.serve(3, NUMBER_OF[name], ROOT_CALLER, b"", 0, 0)
+        Desk().nfs.runner(3, NUMBER_OF[name], ROOT_CALLER)(b"", 0, 0)
 
 
 def test_arguments_where_none_belong_are_garbage() -> None:
     with pytest.raises(WireError):
-        Desk().nfs.serve(3, 0, ROOT_CALLER, bytes(4), 0, 4)
+        Desk().nfs.runner(3, 0, ROOT_CALLER)(bytes(4), 0, 4)
 
 
 def test_a_call_from_elsewhere_is_refused() -> None:
     elsewhere = Caller(ROOT_CALLER.credential, ("192.0.2.1", 700))
     for number in NUMBER_OF.values():
         with pytest.raises(CallRefused):
-            Desk().nfs.serve(3, number, elsewhere, b"", 0, 0)
+            Desk().nfs.runner(3, number, elsewhere)(b"", 0, 0)
 
 
 @given(st.integers(0, 21), st.binary(max_size=200), st.booleans())
@@ -96,7 +96,7 @@ def test_random_arguments_are_garbage_or_get_a_status(
     if with_handle:
         body = encode(GETATTR_ARGS, GetattrArgs(desk.root)) + body
     try:
-        answered = desk.nfs.serve(3, number, NOBODY, memoryview(body), 0, len(body))
+        answered = desk.nfs.runner(3, number, NOBODY)(memoryview(body), 0, len(body))
     except WireError:
         return
     if isinstance(answered, Awaitable):
@@ -112,10 +112,10 @@ def test_random_arguments_are_garbage_or_get_a_status(
 async def test_a_hit_is_answered_at_once_and_a_miss_is_not() -> None:
     desk = Desk()
     args = encode(LOOKUP_ARGS, lookup_args(desk, b"hello.txt"))
-    missed = desk.nfs.serve(3, 3, ROOT_CALLER, args, 0, len(args))
+    missed = desk.nfs.runner(3, 3, ROOT_CALLER)(args, 0, len(args))
     assert isinstance(missed, Awaitable)
     reply = await missed
-    assert desk.nfs.serve(3, 3, ROOT_CALLER, args, 0, len(args)) == reply
+    assert desk.nfs.runner(3, 3, ROOT_CALLER)(args, 0, len(args)) == reply
 
 
 async def test_what_never_comes_is_jukebox_with_attributes_at_hand() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from hfnfs.rpc.message import (
     ProcedureUnavailable,
     encode_credential,
 )
-from hfnfs.rpc.session import Body, Caller
+from hfnfs.rpc.session import Body, Caller, Run
 from hfnfs.rpc.xdr import encode
 
 PROGRAM = 400_000
@@ -101,6 +102,9 @@ class EveryWay:
 
     def runs_once(self, version: int, procedure: int) -> bool:
         return procedure in {ONCE, ONCE_LATER}
+
+    def runner(self, version: int, procedure: int, caller: Caller) -> Run:
+        return partial(self.serve, version, procedure, caller)
 
     def serve(
         self,

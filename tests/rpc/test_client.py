@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from hfnfs.rpc.message import (
     denied,
 )
 from hfnfs.rpc.server import RpcServer
-from hfnfs.rpc.session import Body, Caller
+from hfnfs.rpc.session import Body, Caller, Run
 
 ECHO, HANG, REFUSE = 1, 2, 3
 
@@ -39,6 +40,9 @@ class Echo:
 
     def runs_once(self, version: int, procedure: int) -> bool:
         return False
+
+    def runner(self, version: int, procedure: int, caller: Caller) -> Run:
+        return partial(self.serve, version, procedure, caller)
 
     def serve(
         self,
