@@ -54,9 +54,15 @@ class MountConfig:
 
     # Reading.
     cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together
+    disk_cache: bool = True  # else nothing that is read is written to disk
+    # What reading may hold in memory in all: blocks on their way, and without a disk cache those
+    # that are kept. 64 readers of 20 files at full windows need less than half of it.
+    memory_bytes_max: int = 512 * MIB
     window_bytes_min: int = BLOCK_BYTES  # first read of a content, and random ones
     window_bytes_max: int = 8 * MIB  # sequential: more only costs memory (hub-and-xet §E.1)
     windows_in_flight_max: int = 4  # of one content, beyond which nothing more is read ahead
+    # Reading ahead ends when its content was not asked for in so long.
+    read_ahead_linger_s: float = 10.0
     fetches_in_flight_max: int = 16  # of a mount: what the Hub and a home line bear
     # One request to the Hub or CAS: to connect, and between two pieces of a body.
     connect_timeout_s: float = 10.0

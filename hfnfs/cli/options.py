@@ -71,6 +71,14 @@ class MountOptions:
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="bound of the cache, "
         "e.g. 500M (default: 10G)")
     ] = None  # fmt: skip
+    no_disk_cache: Annotated[
+        bool | None, typer.Option("--no-disk-cache", help="keep what is read in memory alone, up "
+        "to half of --memory-limit; nothing is written to disk")
+    ] = None  # fmt: skip
+    memory_limit: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="what reading may hold in "
+        "memory (default: 512M)")
+    ] = None  # fmt: skip
     uid: Annotated[int | None, typer.Option(min=0, help="owner shown (default: you)")] = None
     gid: Annotated[int | None, typer.Option(min=0, help="group shown (default: yours)")] = None
     file_mode: Annotated[
@@ -151,6 +159,8 @@ def mount_config(
         raise UsageError(f"the cache {cache_dir} cannot lie below the mount point {mount_point}")
     given: dict[str, object] = {
         "cache_bytes_max": options.cache_size,
+        "disk_cache": False if options.no_disk_cache else None,
+        "memory_bytes_max": options.memory_limit,
         "endpoint": options.hub_endpoint,
         "token": options.hf_token,
         "token_file": options.token_file,

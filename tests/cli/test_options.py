@@ -76,6 +76,8 @@ def test_every_option_arrives(tmp_path: Path) -> None:
             hub_endpoint="http://127.0.0.1:1",
             cache_dir=tmp_path,
             cache_size=20 * MIB,
+            no_disk_cache=True,
+            memory_limit=64 * MIB,
             uid=0,
             gid=7,
             file_mode=0o400,
@@ -89,6 +91,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert (made.endpoint, made.cache_dir) == ("http://127.0.0.1:1", tmp_path)
     assert (made.cache_bytes_max, made.uid, made.gid) == (20 * MIB, 0, 7)
     assert (made.file_mode, made.directory_mode) == (0o400, 0o500)
+    assert (made.disk_cache, made.memory_bytes_max) == (False, 64 * MIB)
     assert (made.metadata_ttl_s, made.port, made.offline) == (1.5, 20049, True)
 
 
@@ -147,6 +150,8 @@ EXAMPLES: list[tuple[str, list[str], Any]] = [
     ("port", ["--port", "2049"], 2049),
     ("serve_only", ["--serve-only"], True),
     ("offline", ["--offline"], True),
+    ("no_disk_cache", ["--no-disk-cache"], True),
+    ("memory_limit", ["--memory-limit", "64M"], 64 * MIB),
     ("verbose", ["-vv"], 2),
     ("log_format", ["--log-format", "json"], "json"),
 ]
