@@ -8,12 +8,13 @@ from tests.live import guest, trees
 from tests.live.product import hub_with, served
 
 pytestmark = pytest.mark.usefixtures("kernel_client")
-DIRECTORIES, FILES = 200, 100  # fewer than 1000 in each: one page
-PAGES = DIRECTORIES + 1  # and the root's
+DIRECTORIES, FILES = 200, 100
+LONG = {f"long/{number:04}": b"x" for number in range(2500)}  # a page has 1000 entries
+PAGES = 1 + DIRECTORIES + 3  # the root's, one of each directory, those of the long one
 
 
 def test_find_asks_once_for_each_page_of_each_directory_and_for_no_file(tmp_path: Path) -> None:
-    wide = trees.wide(DIRECTORIES, FILES)
+    wide = trees.wide(DIRECTORIES, FILES) | LONG
     with hub_with(tmp_path / "hub", {"me/wide": wide}) as hub:
         with served(hub.endpoint, "me/wide", tmp_path / "mount") as server:
             hub.counters.clear()
