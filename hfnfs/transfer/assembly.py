@@ -16,7 +16,7 @@ class Assembly:
         self._start = start
         self._end = end
         self._taken = start  # all before it was handed out
-        self._held: list[memoryview] = []  # what follows it
+        self._held: list[memoryview] = []  # what follows it: a block that is not whole
         self._held_bytes = 0
         self._expected: int | None = None  # where the next piece has to begin
 
@@ -25,25 +25,35 @@ class Assembly:
         """Whether all of [start, end) was handed out."""
         return self._taken == self._end
 
-    def take(self, piece: Piece) -> memoryview:
+    def take(self, piece: Piece) -> list[memoryview]:
         """The whole blocks that this piece completes, following what was given before.
 
-        Raises RemoteCorrupt when the piece does not follow the last one.
+        Only a block that comes in several pieces is copied. Raises RemoteCorrupt when the piece
+        does not follow the last one.
         """
         data = self._cropped(piece)
+        reached = self._taken + self._held_bytes + len(data)
+        whole = reached if reached == self._end else reached // BLOCK_BYTES * BLOCK_BYTES
+        if whole <= self._taken:
+            self._hold(data)
+            return []
+        out = []
+        if self._held:
+            rest = BLOCK_BYTES - self._held_bytes
+            out.append(memoryview(b"".join((*self._held, data[:rest]))))
+            data = data[rest:]
+            self._held, self._held_bytes = [], 0
+        more = len(data) - (reached - whole)
+        if more:
+            out.append(data[:more])
+        self._hold(data[more:])
+        self._taken = whole
+        return out
+
+    def _hold(self, data: memoryview) -> None:
         if data:
             self._held.append(data)
             self._held_bytes += len(data)
-        reached = self._taken + self._held_bytes
-        whole = reached if reached == self._end else reached // BLOCK_BYTES * BLOCK_BYTES
-        count = whole - self._taken
-        if count <= 0:
-            return memoryview(b"")
-        joined = memoryview(b"".join(self._held))
-        self._taken = whole
-        self._held = [joined[count:]]
-        self._held_bytes -= count
-        return joined[:count]
 
     def _cropped(self, piece: Piece) -> memoryview:
         """The part of the piece that was asked for."""

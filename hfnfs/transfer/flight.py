@@ -1,13 +1,24 @@
 """One stream of a range from the far side into the cache, and those who wait for parts of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
+from hfnfs.config import KIB, MIB
 from hfnfs.errors import RemoteCorrupt, RemoteUnavailable
 from hfnfs.remote import ContentId, Piece, Remote
 from hfnfs.transfer.assembly import Assembly
 from hfnfs.vfs.ports import Extents
+
+# What one stream holds at most: its body that waits, the part of it that is being decoded, with a
+# copy to have it in one piece, the decoded part, and the one before that is being stored.
+STREAM_BYTES_MAX: Final = 8 * MIB
+# A short one holds this often what it brings; it begins and ends with a whole chunk.
+_COPIES_MAX: Final = 4
+_CHUNKS_BYTES_MAX: Final = 256 * KIB
+# Chunks that a file repeats are kept until the last use, in a plan's span at most.
+_KEPT_BYTES_MAX: Final = 64 * MIB
 
 
 class Flight:
@@ -37,29 +48,57 @@ class Flight:
             self._waiters.append((offset, future))
         return future
 
-    async def run(self, remote: Remote, extents: Extents, stall_s: float) -> None:
-        """Stream it; every piece has to come within `stall_s`. Raises HfnfsError."""
+    @property
+    def memory_bytes(self) -> int:
+        """The most that it holds in memory while it flies."""
+        length = self.end - self.start
+        stream = min(STREAM_BYTES_MAX, _COPIES_MAX * (length + _CHUNKS_BYTES_MAX))
+        return stream + min(length, _KEPT_BYTES_MAX)
+
+    async def run(
+        self, remote: Remote, extents: Extents, stall_s: float, goes_on: Callable[[], bool]
+    ) -> None:
+        """Stream it; every piece has to come within `stall_s`. Raises HfnfsError.
+
+        Ends early where `goes_on` says no, asked now and then.
+        """
         extents.pin(self.content, self.start, self.end)
         try:
             async with _closing(remote.open(self.content, self.start, self.end)) as pieces:
-                await self._store(pieces, extents, stall_s)
+                await self._store(pieces, extents, stall_s, goes_on)
         finally:
             extents.unpin(self.content, self.start, self.end)
 
-    async def _store(self, pieces: AsyncIterator[Piece], extents: Extents, stall_s: float) -> None:
+    async def _store(
+        self,
+        pieces: AsyncIterator[Piece],
+        extents: Extents,
+        stall_s: float,
+        goes_on: Callable[[], bool],
+    ) -> None:
         assembly = Assembly(self.content, self.start, self.end)
         while (piece := await self._next(pieces, stall_s)) is not None:
             blocks = assembly.take(piece)
             if blocks:
                 # The disk may make a writer wait, and hashing takes time: not on the loop.
-                await asyncio.to_thread(extents.add, self.content, self.landed, blocks)
-                self._land(self.landed + len(blocks))
+                landed = await asyncio.to_thread(self._add, extents, blocks)
+                self._land(landed)
             if assembly.is_complete and piece.offset >= self.end:
                 return  # it was asked for a range and goes on and on
+            if not goes_on():
+                return
         if not assembly.is_complete:
             raise RemoteCorrupt(
                 f"{self.content.key}: the stream of [{self.start}, {self.end}) ended early"
             )
+
+    def _add(self, extents: Extents, runs: list[memoryview]) -> int:
+        """Keep what follows `landed`; where it ends."""
+        offset = self.landed
+        for blocks in runs:
+            extents.add(self.content, offset, blocks)
+            offset += len(blocks)
+        return offset
 
     async def _next(self, pieces: AsyncIterator[Piece], stall_s: float) -> Piece | None:
         deadline = asyncio.timeout(stall_s)

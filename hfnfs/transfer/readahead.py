@@ -1,10 +1,14 @@
 """How much to fetch when a range is asked for: decided from what was asked for before. Pure.
 
 A reader that goes forward is a run. NFS clients send the reads of one run in parallel and out of
-order, several programs read one file at once, and what is cached is never asked for here; so a
+order, several programs read one file at once, and what is cached is seldom asked for here; so a
 read belongs to a run when it lies near what the run has had or was given ahead of its reads.
 Each time a run is given more, its window doubles; the run then has about one window in flight
 beyond the furthest read. Any other read begins a run of its own with the smallest window.
+
+A reader slower than the far side would find all it asks for, be heard of no more, and run into
+the end of its last window. So each run that went on stretches a wire one window before the end of
+what it was given: whoever reads over it is asked for here although the bytes are there.
 """
 
 from typing import Final, NamedTuple
@@ -39,12 +43,13 @@ class Plan(NamedTuple):
 
 
 class _Run:
-    __slots__ = ("given", "last", "window")
+    __slots__ = ("given", "last", "window", "wire")
 
     def __init__(self, start: int, window: int) -> None:
         self.last = start  # end of the furthest read
         self.given = start  # end of what was planned
         self.window = window
+        self.wire: int | None = None  # whose reader is to be given more
 
 
 class History:
@@ -69,8 +74,22 @@ class History:
         self._runs.append(run)
         run.last = max(run.last, end)
         run.given = max(run.given, needed, ahead)
+        if run.window > self._windows.bytes_min:  # it has gone on
+            run.wire = max(run.last, run.given - run.window)
+        self._drop_wires(start, end)
         first = start // BLOCK_BYTES * BLOCK_BYTES
         return Plan(first, needed, max(needed, ahead), run.window)
+
+    @property
+    def wires(self) -> tuple[int, ...]:
+        """Offsets whose reader is to be planned for even if it has its bytes."""
+        return tuple(run.wire for run in self._runs if run.wire is not None)
+
+    def _drop_wires(self, start: int, end: int) -> None:
+        """Who reads [start, end) was heard of; and nobody reads behind the content's end."""
+        for run in self._runs:
+            if run.wire is not None and (start <= run.wire < end or run.given >= self._size):
+                run.wire = None
 
     def _run_of(self, start: int, end: int) -> _Run | None:
         """The run that the read goes on with; the latest of several."""

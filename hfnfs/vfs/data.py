@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hfnfs.errors import InvalidArgument, IsDirectory
 from hfnfs.vfs.needs import Extent, NotYet, Resident
 from hfnfs.vfs.node import FileType, Node
-from hfnfs.vfs.ports import Extents
+from hfnfs.vfs.ports import Extents, Tripwires
 
 
 class Piece3(NamedTuple):
@@ -16,9 +16,13 @@ class Piece3(NamedTuple):
 
 
 class Data:
-    """Owner of files' bytes; so far all of them are the far side's."""
+    """Owner of files' bytes; so far all of them are the far side's.
+
+    Who reads ahead stretches `tripwires`, and takes down those it was told of.
+    """
 
     def __init__(self, extents: Extents) -> None:
+        self.tripwires: Tripwires = {}
         self._extents = extents
 
     def read(self, node: Node, offset: int, count: int) -> Piece3:
@@ -33,6 +37,9 @@ class Data:
         content = node.content
         if offset >= end or content is None:
             return Piece3(b"", end >= size)
+        for wire in self.tripwires.get(content.key, ()):
+            if offset <= wire < end:
+                raise NotYet(Extent(content, offset, end))
         data = self._extents.read(content, offset, end)
         if data is None:
             if self._extents.has(content, offset, end):

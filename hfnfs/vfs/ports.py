@@ -1,8 +1,12 @@
 """What the volume asks of the rooms below; they implement it without knowing the volume."""
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from hfnfs.remote import ContentId
+
+# By content key, offsets whose reader is to be told of though it has its bytes: who reads ahead
+# stretches them, or would hear only of those who have run out.
+Tripwires: TypeAlias = dict[str, tuple[int, ...]]
 
 
 class Extents(Protocol):

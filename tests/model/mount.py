@@ -70,7 +70,9 @@ async def mounted(remote: Remote, blocks: Path, clock: FakeClock) -> AsyncIterat
     )
     async with asyncio.TaskGroup() as tasks:
         pager = RemotePager(
-            fetcher=Fetcher(remote, extents, config, tasks),
+            fetcher=Fetcher(
+                remote, extents, config, tasks, clock=clock, tripwires=volume.data.tripwires
+            ),
             listings=Listings(remote, tree, clock=clock, tasks=tasks, stall_timeout_s=5.0),
             extents=extents,
             tasks=tasks,

@@ -35,13 +35,22 @@ def test_any_cut_of_the_stream_gives_the_same_whole_blocks(
     assembly = Assembly(CONTENT, start, end)
     taken = b""
     for piece in pieces_cut_at(cuts, max(start - before, 0), min(end + beyond, SIZE)):
-        blocks = assembly.take(piece)
-        taken += blocks
-        assert len(blocks) % BLOCK_BYTES == 0 or start + len(taken) == end
+        for blocks in assembly.take(piece):
+            taken += blocks
+            assert len(blocks) % BLOCK_BYTES == 0 or start + len(taken) == end
         come = piece.offset + len(piece.data)
         assert start + len(taken) + BLOCK_BYTES > min(come, end) or assembly.is_complete
     assert assembly.is_complete
     assert taken == DATA[start:end]
+
+
+def test_whole_blocks_are_not_copied() -> None:
+    assembly = Assembly(CONTENT, 0, 3 * BLOCK_BYTES)
+    assert not assembly.take(Piece(0, DATA[:1000]))
+    rest = DATA[1000 : 3 * BLOCK_BYTES + 7]
+    first, others = assembly.take(Piece(1000, rest))
+    assert (len(first), len(others)) == (BLOCK_BYTES, 2 * BLOCK_BYTES)
+    assert others.obj is rest
 
 
 def test_a_stream_that_stops_early_is_not_complete() -> None:

@@ -11,6 +11,7 @@ from hfnfs.disk.extents import DiskExtents
 from hfnfs.errors import NoSpace, RemoteCorrupt, RemoteError, RemoteUnavailable, TryLater
 from hfnfs.remote import ContentId
 from hfnfs.transfer.fetch import Fetcher
+from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote, Pattern
 
 PIECES_A_BLOCK = 2  # of FakeRemote
@@ -28,6 +29,12 @@ def extents(tmp_path: Path) -> Iterator[DiskExtents]:
 @pytest.fixture
 def config(tmp_path: Path) -> MountConfig:
     return MountConfig("me/repo", tmp_path)
+
+
+def fetcher_of(
+    remote: FakeRemote, extents: DiskExtents, config: MountConfig, tasks: asyncio.TaskGroup
+) -> Fetcher:
+    return Fetcher(remote, extents, config, tasks, clock=FakeClock(), tripwires={})
 
 
 def far_side(**sizes: int) -> FakeRemote:
@@ -54,7 +61,7 @@ async def test_a_range_is_fetched_and_at_hand(extents: DiskExtents, config: Moun
     remote = far_side(a=5 * BLOCK_BYTES + 3)
     content = remote.content("a")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         await fetcher.bring(content, 10, 20)
         read(extents, remote, content, 0, BLOCK_BYTES)
         await fetcher.bring(content, 5 * BLOCK_BYTES + 1, content.size)
@@ -72,7 +79,7 @@ async def test_a_random_read_of_a_large_file_fetches_little(
     content = remote.content("a")
     offset = 617 * GIB + 5 * BLOCK_BYTES - 2 * KIB  # over the edge of a block
     async with asyncio.TaskGroup() as tasks:
-        await Fetcher(remote, extents, config, tasks).bring(content, offset, offset + 4 * KIB)
+        await fetcher_of(remote, extents, config, tasks).bring(content, offset, offset + 4 * KIB)
     read(extents, remote, content, offset, offset + 4 * KIB)
     assert remote.bytes_sent["a"] == 2 * BLOCK_BYTES < MIB
 
@@ -83,7 +90,7 @@ async def test_200_readers_of_one_range_fetch_it_once(
     remote = far_side(a=MIB)
     content = remote.content("a")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         for _ in range(200):
             tasks.create_task(fetcher.bring(content, 0, MIB))
     assert len(remote.opened) == 1
@@ -98,7 +105,7 @@ async def test_a_sequential_reader_fetches_each_byte_once_in_few_streams(
     remote = far_side(a=64 * MIB + 17)
     content = remote.content("a")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         for start in range(0, content.size, count):
             end = min(start + count, content.size)
             if extents.read(content, start, end) is None:
@@ -133,7 +140,7 @@ async def test_a_reader_is_woken_while_its_window_is_still_on_the_way(
     remote = far_side(a=64 * MIB)
     content = remote.content("a")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         for at in range(0, 16 * MIB, MIB):
             await fetcher.bring(content, at, at + MIB)
         await until(lambda: not remote.streaming)
@@ -155,7 +162,7 @@ async def test_who_wants_more_joins_what_flies_and_fetches_the_rest(
     content = remote.content("a")
     remote.pieces_gate.close()
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         tasks.create_task(fetcher.bring(content, BLOCK_BYTES, 3 * BLOCK_BYTES))
         await until(lambda: remote.streaming == 1)
         tasks.create_task(fetcher.bring(content, 0, MIB))
@@ -176,7 +183,7 @@ async def test_what_is_in_the_cache_is_not_fetched_again(
     content = remote.content("a")
     extents.add(content, 0, remote.files["a"][0 : 5 * BLOCK_BYTES])
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         await fetcher.bring(content, 0, BLOCK_BYTES)
         assert remote.opened == []
         await fetcher.bring(content, 0, MIB)
@@ -190,7 +197,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_flight_to_end(
     content = remote.content("a")
     remote.pieces_gate.close()
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         caller = tasks.create_task(fetcher.bring(content, 0, MIB))
         await until(lambda: remote.streaming == 1)
         caller.cancel()
@@ -210,7 +217,7 @@ async def test_a_failure_reaches_those_whose_bytes_did_not_come(
     remote.failures["open"] = [RemoteUnavailable("gone")]
     remote.fail_after_bytes = blocks_before * BLOCK_BYTES + pieces_more * remote.piece_bytes
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
 
         async def outcome(blocks: int) -> bool:
             try:
@@ -237,7 +244,7 @@ async def test_a_stream_that_ends_early_is_corrupt(
     remote = far_side(a=MIB)
     remote.end_after_bytes = bytes_before
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         with pytest.raises(RemoteCorrupt, match="ended early"):
             await fetcher.bring(remote.content("a"), 0, MIB)
 
@@ -248,7 +255,7 @@ async def test_a_stream_that_brings_nothing_is_given_up(
     remote = far_side(a=MIB)
     remote.pieces_gate.close()
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, replace(config, stall_timeout_s=0.0), tasks)
+        fetcher = fetcher_of(remote, extents, replace(config, stall_timeout_s=0.0), tasks)
         with pytest.raises(RemoteUnavailable, match="no bytes"):
             await fetcher.bring(remote.content("a"), 0, MIB)
     assert remote.streaming == 0
@@ -260,7 +267,7 @@ async def test_a_bug_reaches_the_waiters_and_does_not_end_the_others(
     remote = far_side(a=MIB, b=MIB)
     remote.failures["open"] = [ZeroDivisionError("oh")]
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         with pytest.raises(ZeroDivisionError):
             await fetcher.bring(remote.content("a"), 0, 1)
         await fetcher.bring(remote.content("b"), 0, 1)
@@ -275,7 +282,7 @@ async def test_a_bug_that_nobody_waits_for_is_logged(
     remote.pieces_gate.close()
     async with asyncio.TaskGroup() as tasks:
         caller = tasks.create_task(
-            Fetcher(remote, extents, config, tasks).bring(remote.content("a"), 0, 1)
+            fetcher_of(remote, extents, config, tasks).bring(remote.content("a"), 0, 1)
         )
         await until(lambda: remote.streaming == 1)
         caller.cancel()
@@ -294,7 +301,7 @@ async def test_a_full_disk_is_told_to_who_waits(
     remote = far_side(a=MIB)
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(NoSpace):
-            await Fetcher(remote, extents, config, tasks).bring(remote.content("a"), 0, 1)
+            await fetcher_of(remote, extents, config, tasks).bring(remote.content("a"), 0, 1)
     assert remote.streaming == 0
 
 
@@ -305,7 +312,7 @@ async def test_streams_at_a_time_are_bounded_and_all_are_served(
     remote.pieces_gate.close()
     contents = [remote.content(path) for path in remote.files]
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, replace(config, fetches_in_flight_max=3), tasks)
+        fetcher = fetcher_of(remote, extents, replace(config, fetches_in_flight_max=3), tasks)
         callers = [tasks.create_task(fetcher.bring(c, 0, c.size)) for c in contents]
         most = 0
         while not all(caller.done() for caller in callers):
@@ -321,7 +328,7 @@ async def test_reading_ahead_is_bounded(extents: DiskExtents, config: MountConfi
     remote = far_side(a=GIB)
     content = remote.content("a")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, replace(config, windows_in_flight_max=2), tasks)
+        fetcher = fetcher_of(remote, extents, replace(config, windows_in_flight_max=2), tasks)
         for start in range(0, 16 * MIB, MIB):
             await fetcher.bring(content, start, start + MIB)
             assert remote.streaming <= 3
@@ -335,7 +342,7 @@ async def test_reading_ahead_gives_way_to_what_is_asked_for(
     remote = far_side(a=GIB, b=MIB, c=MIB)
     a, b, c = (remote.content(path) for path in "abc")
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, replace(config, fetches_in_flight_max=2), tasks)
+        fetcher = fetcher_of(remote, extents, replace(config, fetches_in_flight_max=2), tasks)
         for start in range(0, 4 * MIB, MIB):
             await fetcher.bring(a, start, start + MIB)
         await until(lambda: not remote.streaming)
@@ -368,7 +375,7 @@ async def test_the_end_of_the_mount_ends_streams_and_waiters(
 
     async def mount() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(caller(Fetcher(remote, extents, config, tasks)))
+            tasks.create_task(caller(fetcher_of(remote, extents, config, tasks)))
 
     async with asyncio.TaskGroup() as tasks:
         mounted = tasks.create_task(mount())
@@ -385,7 +392,7 @@ async def test_histories_are_bounded(
     monkeypatch.setattr("hfnfs.transfer.fetch._CONTENTS_MAX", 5)
     remote = far_side(**{f"f{n}": 10 for n in range(30)})
     async with asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(remote, extents, config, tasks)
+        fetcher = fetcher_of(remote, extents, config, tasks)
         for path in remote.files:
             await fetcher.bring(remote.content(path), 0, 10)
             assert len(fetcher._routes) <= 6
@@ -419,7 +426,7 @@ async def test_many_readers_and_a_failing_far_side_give_right_bytes_or_an_error(
 
     async with asyncio.TaskGroup() as tasks:
         limit = replace(config, fetches_in_flight_max=rng.choice([1, 2, 16]))
-        fetcher = Fetcher(remote, extents, limit, tasks)
+        fetcher = fetcher_of(remote, extents, limit, tasks)
         for _ in range(8):
             tasks.create_task(reader())
     assert not fetcher._flying

@@ -32,7 +32,9 @@ class Mount:
         self.data = Data(extents)
         config = MountConfig("me/repo", tmp_path)
         self.pager: Pager = RemotePager(
-            fetcher=Fetcher(self.remote, extents, config, tasks),
+            fetcher=Fetcher(
+                self.remote, extents, config, tasks, clock=clock, tripwires=self.data.tripwires
+            ),
             listings=Listings(
                 self.remote, self.tree, clock=clock, tasks=tasks, stall_timeout_s=60.0
             ),
