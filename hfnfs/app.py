@@ -10,13 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import TypeAlias
 
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
-from hfnfs.disk.memory import MemoryCache, MemoryExtents
 from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Counters, Http
 from hfnfs.hub.source import Source, parse
@@ -41,10 +39,6 @@ from hfnfs.vfs.volume import Volume
 
 # A listing has to stay young for as long as the request that asked for it takes to run again.
 _TTL_S_MIN = 1.0
-# Without a disk cache: the rest is for what is on its way in and out.
-_PART_OF_MEMORY_FOR_BLOCKS = 0.5
-
-Cache: TypeAlias = CacheLayout | MemoryCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class Running:
 @asynccontextmanager
 async def running(config: MountConfig, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Serve what `config` says until the block is left. Raises HostError, RemoteError."""
-    cache = await asyncio.to_thread(_cache, config)
+    cache = await asyncio.to_thread(open_cache, config.cache_dir)
     async with (
         _far_side(config, cache, clock or SystemClock()) as far,
         _ground(config, cache, far) as ground,
@@ -115,16 +109,14 @@ class _Ground:
     """The far side, and the local disk."""
 
     far: _FarSide
-    extents: DiskExtents | MemoryExtents
+    extents: DiskExtents
     state: VolumeState
 
 
-def _cache(config: MountConfig) -> Cache:
-    return open_cache(config.cache_dir) if config.disk_cache else MemoryCache()
-
-
 @asynccontextmanager
-async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIterator[_FarSide]:
+async def _far_side(
+    config: MountConfig, cache: CacheLayout, clock: Clock
+) -> AsyncIterator[_FarSide]:
     account = await find_account(
         clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
     )
@@ -142,10 +134,9 @@ async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIte
 
 
 @asynccontextmanager
-async def _ground(config: MountConfig, cache: Cache, far: _FarSide) -> AsyncIterator[_Ground]:
+async def _ground(config: MountConfig, cache: CacheLayout, far: _FarSide) -> AsyncIterator[_Ground]:
     state = await asyncio.to_thread(cache.volume_state, far.identity)
-    in_memory = int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
-    extents = cache.extents(config.cache_bytes_max if config.disk_cache else in_memory)
+    extents = cache.extents(config.cache_bytes_max)
     try:
         yield _Ground(far, extents, state)
     finally:
