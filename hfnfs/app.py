@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
+from typing import TypeAlias
 
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
+from hfnfs.disk.memory import MemoryCache, MemoryExtents
 from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Counters, Http
 from hfnfs.hub.source import Source, parse
@@ -39,6 +41,10 @@ from hfnfs.vfs.volume import Volume
 
 # A listing has to stay young for as long as the request that asked for it takes to run again.
 _TTL_S_MIN = 1.0
+# Without a disk cache: the rest is for what is on its way in and out.
+_PART_OF_MEMORY_FOR_BLOCKS = 0.5
+
+Cache: TypeAlias = CacheLayout | MemoryCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Running:
 @asynccontextmanager
 async def running(config: MountConfig, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Serve what `config` says until the block is left. Raises HostError, RemoteError."""
-    cache = await asyncio.to_thread(open_cache, config.cache_dir)
+    cache = await asyncio.to_thread(_cache, config)
     async with (
         _far_side(config, cache, clock or SystemClock()) as far,
         _ground(config, cache, far) as ground,
@@ -109,14 +115,16 @@ class _Ground:
     """The far side, and the local disk."""
 
     far: _FarSide
-    extents: DiskExtents
+    extents: DiskExtents | MemoryExtents
     state: VolumeState
 
 
+def _cache(config: MountConfig) -> Cache:
+    return open_cache(config.cache_dir) if config.disk_cache else MemoryCache()
+
+
 @asynccontextmanager
-async def _far_side(
-    config: MountConfig, cache: CacheLayout, clock: Clock
-) -> AsyncIterator[_FarSide]:
+async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIterator[_FarSide]:
     account = await find_account(
         clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
     )
@@ -134,9 +142,10 @@ async def _far_side(
 
 
 @asynccontextmanager
-async def _ground(config: MountConfig, cache: CacheLayout, far: _FarSide) -> AsyncIterator[_Ground]:
+async def _ground(config: MountConfig, cache: Cache, far: _FarSide) -> AsyncIterator[_Ground]:
     state = await asyncio.to_thread(cache.volume_state, far.identity)
-    extents = cache.extents(config.cache_bytes_max)
+    in_memory = int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
+    extents = cache.extents(config.cache_bytes_max if config.disk_cache else in_memory)
     try:
         yield _Ground(far, extents, state)
     finally:
@@ -203,14 +212,7 @@ def _pager(
         stall_timeout_s=config.stall_timeout_s,
     )
     return RemotePager(
-        fetcher=Fetcher(
-            remote,
-            ground.extents,
-            config,
-            tasks,
-            clock=ground.far.clock,
-            tripwires=volume.data.tripwires,
-        ),
+        fetcher=Fetcher(remote, ground.extents, config, tasks),
         listings=listings,
         extents=ground.extents,
         tasks=tasks,

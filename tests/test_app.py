@@ -107,3 +107,21 @@ async def test_nobody_else_may_look_into_the_cache(config: MountConfig) -> None:
         await mount.read_all("sub/model.safetensors")
     for path in config.cache_dir.rglob("*"):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+async def test_without_a_disk_cache_nothing_is_written(config: MountConfig) -> None:
+    async with mounted(replace(config, disk_cache=False)) as mount:
+        for _ in range(2):
+            assert await mount.names("sub") == {"model.safetensors", "notes.txt"}
+            assert await mount.read_all("sub/model.safetensors") == BIG
+    assert not config.cache_dir.exists()
+
+
+async def test_without_a_disk_cache_what_was_read_is_not_fetched_again(
+    config: MountConfig, hub: LocalHub
+) -> None:
+    async with mounted(replace(config, disk_cache=False)) as mount:
+        await mount.read_all("sub/model.safetensors")
+        hub.counters.clear()
+        assert await mount.read_all("sub/model.safetensors") == BIG
+        assert not hub.counters.log

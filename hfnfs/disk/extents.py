@@ -20,6 +20,7 @@ from hfnfs.config import BLOCK_BYTES
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.eviction import evict, is_key, segments_on_disk
 from hfnfs.disk.segment import SEGMENT_BYTES, Segment, open_segment
+from hfnfs.disk.spans import spans
 from hfnfs.errors import CacheUnusable, NoSpace, RemoteCorrupt
 from hfnfs.remote import ContentId
 
@@ -33,8 +34,6 @@ _PART_FREED: Final = 10  # when the budget is passed, this part of it is freed a
 _NOTHING = memoryview(b"")
 
 _Key: TypeAlias = tuple[str, int, int]  # a content's key and size, the segment's number
-# Blocks [first, last) of segment `number`.
-_Span: TypeAlias = tuple[int, int, int]
 
 
 class DiskExtents:
@@ -89,7 +88,7 @@ class DiskExtents:
     def gap(self, content: ContentId, start: int, end: int) -> tuple[int, int] | None:
         """From the first absent block of [start, end) to the end of the last one."""
         first_absent = last_absent = None
-        for number, first, last in _spans(start, end):
+        for number, first, last in spans(start, end, SEGMENT_BYTES):
             present = self._present(content, number, first, last)
             if all(present):
                 continue
@@ -107,7 +106,7 @@ class DiskExtents:
 
     def make_resident(self, content: ContentId, start: int, end: int) -> None:
         """Check what is present of [start, end), by reading it; run it in a thread."""
-        for number, first, last in _spans(start, end):
+        for number, first, last in spans(start, end, SEGMENT_BYTES):
             with self._using(content, number, create=False) as segment:
                 if segment is not None:
                     segment.check(first, last)
@@ -131,7 +130,7 @@ class DiskExtents:
 
     def _add(self, content: ContentId, offset: int, data: memoryview) -> None:
         end = offset + len(data)
-        for number, first, last in _spans(offset, end):
+        for number, first, last in spans(offset, end, SEGMENT_BYTES):
             with self._using(content, number, create=True) as segment:
                 assert segment is not None, "create makes it"
                 at = number * SEGMENT_BYTES - offset
@@ -140,13 +139,13 @@ class DiskExtents:
     def pin(self, content: ContentId, start: int, end: int) -> None:
         """Keep the segments of [start, end) open, and thereby from every evictor."""
         with self._lock:
-            for number, _, _ in _spans(start, end):
+            for number, _, _ in spans(start, end, SEGMENT_BYTES):
                 self._pins[content.key, content.size, number] += 1
 
     def unpin(self, content: ContentId, start: int, end: int) -> None:
         """Undo one pin of the same range."""
         with self._lock:
-            for number, _, _ in _spans(start, end):
+            for number, _, _ in spans(start, end, SEGMENT_BYTES):
                 key = content.key, content.size, number
                 assert self._pins[key] > 0, "unpinned more often than pinned"
                 self._pins[key] -= 1
@@ -283,13 +282,3 @@ class DiskExtents:
             raise RemoteCorrupt(f"content key {content.key[:140]!r} is not what the Hub gives")
         fanout = blake3(content.key.encode()).hexdigest(length=1)
         return self._blocks / fanout / f"{content.key}.{content.size}.{number}"
-
-
-def _spans(start: int, end: int) -> Iterator[_Span]:
-    """The blocks that have a part of [start, end), segment by segment."""
-    while start < end:
-        number = start // SEGMENT_BYTES
-        base = number * SEGMENT_BYTES
-        stop = min(end, base + SEGMENT_BYTES)
-        yield number, (start - base) // BLOCK_BYTES, -(-(stop - base) // BLOCK_BYTES)
-        start = stop

@@ -1,0 +1,24 @@
+"""Ranges of a content, cut into the blocks of its parts; pure."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hfnfs.config import BLOCK_BYTES
+
+
+class Span(NamedTuple):
+    """Blocks [first, last) of part `number`, counted from the part's own beginning."""
+
+    number: int
+    first: int
+    last: int
+
+
+def spans(start: int, end: int, part_bytes: int) -> Iterator[Span]:
+    """The blocks that have a byte of [start, end), part by part; a part is of whole blocks."""
+    while start < end:
+        number = start // part_bytes
+        base = number * part_bytes
+        stop = min(end, base + part_bytes)
+        yield Span(number, (start - base) // BLOCK_BYTES, -(-(stop - base) // BLOCK_BYTES))
+        start = stop
