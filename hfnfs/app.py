@@ -212,7 +212,14 @@ def _pager(
         stall_timeout_s=config.stall_timeout_s,
     )
     return RemotePager(
-        fetcher=Fetcher(remote, ground.extents, config, tasks),
+        fetcher=Fetcher(
+            remote,
+            ground.extents,
+            config,
+            tasks,
+            clock=ground.far.clock,
+            tripwires=volume.data.tripwires,
+        ),
         listings=listings,
         extents=ground.extents,
         tasks=tasks,
