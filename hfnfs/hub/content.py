@@ -108,7 +108,8 @@ class XetContent:
             stream = _opened(got, fetch)
             async with aclosing(_received(stream, fetch, reader)) as arrivals:
                 async for _ in arrivals:
-                    while (run := await _decoded(reader, stream)) is not None:
+                    while _has_chunk(reader, stream):
+                        run = await _decoded(reader, stream)
                         chunks_left -= len(run.lengths)
                         if chunks_left < 0:
                             raise RemoteCorrupt(f"{stream.place}: more chunks than planned")
@@ -145,7 +146,14 @@ async def _received(stream: Stream, fetch: Fetch, reader: RunReader) -> AsyncGen
         raise cut
 
 
-async def _decoded(reader: RunReader, stream: Stream) -> Run | None:
+def _has_chunk(reader: RunReader, stream: Stream) -> bool:
+    try:
+        return reader.has_chunk
+    except WireError as error:
+        raise RemoteCorrupt(f"{stream.place}: {error}") from error
+
+
+async def _decoded(reader: RunReader, stream: Stream) -> Run:
     try:
         return await asyncio.to_thread(reader.take, TURN_BYTES_MAX)
     except WireError as error:

@@ -121,7 +121,7 @@ class Stream:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises Cut when it ends early or stops coming."""
         try:
-            async for data in self._response.content.iter_any():
+            async for data, _ in self._response.content.iter_chunks():  # not joined, as by iter_any
                 self._count(len(data))
                 yield data
         except _NO_ANSWER as error:

@@ -29,7 +29,8 @@ def test_any_cut_and_any_bound_give_the_same_chunks(cuts: list[int], bytes_max: 
     edges = [0, *sorted(cuts), len(RAW)]
     for start, end in pairwise(edges):
         reader.feed(RAW[start:end])
-        while (run := reader.take(bytes_max)) is not None:
+        while reader.has_chunk:
+            run = reader.take(bytes_max)
             assert sum(run.lengths[:-1]) < bytes_max
             begin = 0
             for length in run.lengths:
@@ -43,7 +44,7 @@ def test_any_cut_and_any_bound_give_the_same_chunks(cuts: list[int], bytes_max: 
 def test_a_cut_chunk_waits_for_its_rest() -> None:
     reader = RunReader()
     reader.feed(RAW[:100])
-    assert reader.take(1 << 20) is None
+    assert not reader.has_chunk
     assert not reader.is_between_chunks
 
 
@@ -52,8 +53,8 @@ def test_what_unpacks_to_a_lot_is_given_in_parts() -> None:
     reader = RunReader()
     reader.feed(zeros * 500)
     lengths = []
-    while (run := reader.take(1 << 20)) is not None:
-        lengths.append(len(run.data))
+    while reader.has_chunk:
+        lengths.append(len(reader.take(1 << 20).data))
     assert sum(lengths) == 500 * chunk.CHUNK_BYTES_MAX
     assert max(lengths) < (1 << 20) + chunk.CHUNK_BYTES_MAX
 
