@@ -34,8 +34,10 @@ from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.opening import Opening
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
+from hfnfs.transfer.verify import Verifier
 from hfnfs.vfs.attributes import Appearance, Attributes
 from hfnfs.vfs.data import Data
+from hfnfs.vfs.ports import Extents
 from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.volume import Volume
 
@@ -69,11 +71,13 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
         _ground(config, cache, far) as ground,
         _task_group() as tasks,
     ):
+        verifier = Verifier(ground.extents)
         tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
+        tasks.create_task(verifier.run(), name="verify what has come")
         volume = _volume(config, ground)
         export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
         waiting = Waiting(
-            _pager(config, ground, volume, tasks),
+            _pager(config, ground, verifier.watched(), volume, tasks),
             attempts_max=config.attempts_max,
             deadline_s=config.serve_deadline_s,
         )
@@ -201,7 +205,11 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
 
 
 def _pager(
-    config: MountConfig, ground: _Ground, volume: Volume, tasks: asyncio.TaskGroup
+    config: MountConfig,
+    ground: _Ground,
+    extents: Extents,
+    volume: Volume,
+    tasks: asyncio.TaskGroup,
 ) -> RemotePager:
     remote = ground.far.remote
     listings = Listings(
@@ -214,7 +222,7 @@ def _pager(
     return RemotePager(
         fetcher=Fetcher(
             remote,
-            ground.extents,
+            extents,
             config,
             tasks,
             clock=ground.far.clock,

@@ -1,5 +1,7 @@
 """The whole product but the kernel: a Hub, a mount served from it, and our own NFS client."""
 
+import asyncio
+import random
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,9 +16,16 @@ from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NfsClient, NotOk
 from hfnfs.nfs3.status import Status
+from hfnfs.transfer import verify
 
 BIG = b"".join(b"%8d" % number for number in range(BLOCK_BYTES))
-FILES = {"config.json": b'{"a": 1}', "sub/model.safetensors": BIG, "sub/notes.txt": b"hello"}
+NOISE = random.Random(1).randbytes(300_000)
+FILES = {
+    "config.json": b'{"a": 1}',
+    "noise.bin": NOISE,
+    "sub/model.safetensors": BIG,
+    "sub/notes.txt": b"hello",
+}
 
 
 @dataclass
@@ -125,3 +134,19 @@ async def test_without_a_disk_cache_what_was_read_is_not_fetched_again(
         hub.counters.clear()
         assert await mount.read_all("sub/model.safetensors") == BIG
         assert not hub.counters.log
+
+
+@pytest.mark.logs_errors
+async def test_bytes_that_storage_altered_are_found_out_and_fetched_again(
+    config: MountConfig,
+    hub: LocalHub,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verify, "EVERY_S", 0.01)
+    hub.faults.add("/xorbs?/", corrupt_at=5000)
+    async with mounted(config) as mount, asyncio.timeout(60):
+        assert await mount.read_all("noise.bin") != NOISE
+        while "another hash" not in caplog.text:  # noqa: ASYNC110  # a thread's work has no event
+            await asyncio.sleep(0)
+        assert await mount.read_all("noise.bin") == NOISE

@@ -46,6 +46,7 @@ class DiskExtents:
         self._bytes_max = bytes_max
         self._segments_open_max = segments_open_max
         self._open: dict[_Key, Segment] = {}  # longest open first
+        self._forgotten: set[Segment] = set()  # dropped, but threads work with them
         self._pins: Counter[_Key] = Counter()
         self._lock = threading.Lock()
         self._is_closed = False
@@ -154,6 +155,21 @@ class DiskExtents:
 
     # ------------------------------------------------------------ clearing
 
+    def forget(self, content: ContentId) -> None:
+        """Drop all blocks of a content whose bytes turned out to be wrong; run it in a thread.
+
+        Its files lose their names, so views that were given out stay what they are.
+        """
+        for number in range(-(-content.size // SEGMENT_BYTES)):
+            path = self._path(content, number)
+            with self._lock, disk_errors(path):
+                segment = self._open.pop((content.key, content.size, number), None)
+                if segment is not None and segment.users:
+                    self._forgotten.add(segment)
+                elif segment is not None:
+                    segment.close()
+                path.unlink(missing_ok=True)
+
     def tidy(self) -> None:
         """Close what was not read since the last call, so that other processes may evict it.
 
@@ -255,7 +271,8 @@ class DiskExtents:
     def _release(self, segment: Segment) -> None:
         with self._lock:
             segment.users -= 1
-            if self._is_closed and not segment.users:
+            if not segment.users and (self._is_closed or segment in self._forgotten):
+                self._forgotten.discard(segment)
                 segment.close()
 
     def _close_surplus(self) -> None:
