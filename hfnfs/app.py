@@ -21,7 +21,8 @@ from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Counters, Http
 from hfnfs.hub.source import Source, parse
 from hfnfs.nfs3.access import Access
-from hfnfs.nfs3.handle import Export, HandleMaker
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HandleMaker
 from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.portmap import ProgramPortmap2
 from hfnfs.nfs3.program import ProgramNfs3

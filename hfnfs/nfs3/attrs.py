@@ -3,27 +3,28 @@
 import struct
 from typing import NoReturn
 
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HANDLE_BYTES
+from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
+    HANDLE_FORMAT,
     NFSTIME3,
     PACKED_FATTR3,
     POST_OP_ATTR,
+    POST_OP_ATTR_FORMAT,
     SATTR3,
     STATUS_OK,
     NfsTime3,
     Sattr3,
-    handle_at,
-    pack_post_op_attr,
-    require_end,
     result_of,
 )
-from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.session import Caller
-from hfnfs.rpc.xdr import optional, struct_of, u32, wire
-from hfnfs.vfs.node import Node
+from hfnfs.rpc.xdr import decode, optional, struct_of, u32, wire
 
-_U32 = struct.Struct(">I")
+_GETATTR = struct.Struct(f">{HANDLE_FORMAT}")
+_ACCESS = struct.Struct(f">{HANDLE_FORMAT}I")  # and the bits asked for
+_ACCESS_OK = struct.Struct(f">I{POST_OP_ATTR_FORMAT}I")  # status, attributes, bits granted
 
 
 # ----------------------------------------------------------------- GETATTR
@@ -50,19 +51,21 @@ GETATTR_RESULT = result_of(GETATTR_OK, None)
 
 def decode_getattr_args(buf: bytes | memoryview, pos: int, end: int) -> GetattrArgs:
     """Hand-packed twin of GETATTR_ARGS."""
-    handle, pos = handle_at(buf, pos)
-    require_end(pos, end)
-    return GetattrArgs(handle)
+    if end - pos == _GETATTR.size:
+        length, handle = _GETATTR.unpack_from(buf, pos)
+        if length == HANDLE_BYTES:
+            return GetattrArgs(handle)
+    return decode(GETATTR_ARGS, buf, pos, end)
 
 
-def encode_getattr_ok(result: GetattrOk) -> bytes:
-    """Hand-packed twin of GETATTR_OK, after its status."""
-    return STATUS_OK + result.obj_attributes
+def encode_getattr_ok(fattr3: bytes) -> bytes:
+    """Hand-packed twin of GETATTR_OK, with its status."""
+    return STATUS_OK + fattr3
 
 
-def getattr_(export: Export, args: GetattrArgs, caller: Caller) -> GetattrOk:
-    """Give all attributes of an object."""
-    return GetattrOk(export.node(args.object).fattr3)
+def getattr_(export: Export, args: GetattrArgs, caller: Caller) -> bytes:
+    """Give all attributes of an object, packed."""
+    return export.node(args.object).fattr3
 
 
 # ----------------------------------------------------------------- SETATTR
@@ -114,26 +117,19 @@ ACCESS_RESULT = result_of(ACCESS_OK, POST_OP_ATTR)
 
 def decode_access_args(buf: bytes | memoryview, pos: int, end: int) -> AccessArgs:
     """Hand-packed twin of ACCESS_ARGS."""
-    handle, pos = handle_at(buf, pos)
-    require_end(pos + 4, end)
-    return AccessArgs(handle, _U32.unpack_from(buf, pos)[0])
+    if end - pos == _ACCESS.size:
+        length, handle, access_ = _ACCESS.unpack_from(buf, pos)
+        if length == HANDLE_BYTES:
+            return AccessArgs(handle, access_)
+    return decode(ACCESS_ARGS, buf, pos, end)
 
 
-def encode_access_ok(result: AccessOk) -> bytes:
-    """Hand-packed twin of ACCESS_OK, after its status."""
-    return STATUS_OK + pack_post_op_attr(result.obj_attributes) + _U32.pack(result.access)
+def encode_access_ok(result: tuple[bytes, int]) -> bytes:
+    """Hand-packed twin of ACCESS_OK, with its status; of packed attributes and granted bits."""
+    return _ACCESS_OK.pack(Status.OK, 1, *result)
 
 
-def access(export: Export, args: AccessArgs, caller: Caller) -> AccessOk:
-    """Say which of the ACCESS3 bits asked for the caller has."""
+def access(export: Export, args: AccessArgs, caller: Caller) -> tuple[bytes, int]:
+    """Say which of the ACCESS3 bits asked for the caller has; packed attributes first."""
     node = export.node(args.object)
-    return AccessOk(node.fattr3, granted(export, node, args.access, caller))
-
-
-def granted(export: Export, node: Node, wanted: int, caller: Caller) -> int:
-    """Give the ACCESS3 bits of `wanted` that the caller has on a node."""
-    credential = caller.credential
-    if isinstance(credential, AuthSys):
-        gids = (credential.gid, *credential.gids)
-        return export.volume.attributes.access(node, credential.uid, gids, wanted)
-    return export.volume.attributes.access(node, None, (), wanted)
+    return node.fattr3, export.access(caller, node) & args.access

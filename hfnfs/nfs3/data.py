@@ -5,24 +5,27 @@ from enum import IntEnum
 from typing import NoReturn
 
 from hfnfs.config import TRANSFER_BYTES_MAX
-from hfnfs.errors import WireError
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HANDLE_BYTES
+from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
     DATA,
     FILE_HANDLE,
+    HANDLE_FORMAT,
     POST_OP_ATTR,
-    STATUS_OK,
-    handle_at,
-    pack_post_op_attr,
-    require_end,
+    POST_OP_ATTR_FORMAT,
     result_of,
 )
 from hfnfs.rpc.session import Body, Caller
-from hfnfs.rpc.xdr import boolean, enum_of, struct_of, u32, u64, wire
+from hfnfs.rpc.xdr import boolean, decode, enum_of, opaque, struct_of, u32, u64, wire
 
-_OFFSET_COUNT = struct.Struct(">QI")
-_WRITE_REST = struct.Struct(">QIiI")  # offset, count, stable, length of the data
-_READ_TAIL = struct.Struct(">III")  # count, eof, length of the data
+# A client that ignores FSINFO's wtmax sends what is well-formed all the same; how long a call may
+# be is for rpc/ to say.
+WRITTEN_BYTES_MAX = 2 * TRANSFER_BYTES_MAX
+
+_READ = struct.Struct(f">{HANDLE_FORMAT}QI")  # and offset, count
+_READ_OK = struct.Struct(f">I{POST_OP_ATTR_FORMAT}III")  # status, attributes, count, eof, length
+_WRITE = struct.Struct(f">{HANDLE_FORMAT}QIII")  # and offset, count, stable, length of the data
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by length modulo 4
 
 # -------------------------------------------------------------------- READ
@@ -54,29 +57,33 @@ READ_RESULT = result_of(READ_OK, POST_OP_ATTR)
 
 def decode_read_args(buf: bytes | memoryview, pos: int, end: int) -> ReadArgs:
     """Hand-packed twin of READ_ARGS."""
-    handle, pos = handle_at(buf, pos)
-    require_end(pos + _OFFSET_COUNT.size, end)
-    return ReadArgs(handle, *_OFFSET_COUNT.unpack_from(buf, pos))
+    if end - pos == _READ.size:
+        length, handle, offset, count = _READ.unpack_from(buf, pos)
+        if length == HANDLE_BYTES:
+            return ReadArgs(handle, offset, count)
+    return decode(READ_ARGS, buf, pos, end)
 
 
-def encode_read_ok(result: ReadOk) -> Body:
-    """Hand-packed twin of READ_OK, after its status; the payload is handed on, not copied."""
-    data = result.data
+def encode_read_ok(result: tuple[bytes, bytes | memoryview, bool]) -> Body:
+    """Hand-packed twin of READ_OK, with its status; of what `read` gives.
+
+    The payload is handed on, not copied.
+    """
+    fattr3, data, eof = result
     length = len(data)
-    head = (
-        STATUS_OK
-        + pack_post_op_attr(result.file_attributes)
-        + _READ_TAIL.pack(result.count, result.eof, length)
-    )
+    head = _READ_OK.pack(Status.OK, 1, fattr3, length, eof, length)
     return [head, data, _PADDING[length & 3]] if length & 3 else [head, data]
 
 
-def read(export: Export, args: ReadArgs, caller: Caller) -> ReadOk:
-    """Give up to `count` bytes of a file, never more than FSINFO's rtmax."""
+def read(export: Export, args: ReadArgs, caller: Caller) -> tuple[bytes, bytes | memoryview, bool]:
+    """Give packed attributes, up to `count` bytes of a file, and whether it ends with them.
+
+    Never more than FSINFO's rtmax.
+    """
     node = export.node(args.file)
     count = min(args.count, TRANSFER_BYTES_MAX)
-    piece = export.volume.data.read(node, args.offset, count)
-    return ReadOk(node.fattr3, len(piece.data), piece.eof, piece.data)
+    data, eof = export.volume.data.read(node, args.offset, count)
+    return node.fattr3, data, eof
 
 
 # ------------------------------------------------------------------- WRITE
@@ -88,6 +95,9 @@ class Stable(IntEnum):
     UNSTABLE = 0
     DATA_SYNC = 1
     FILE_SYNC = 2
+
+
+_STABLE = {int(stable): stable for stable in Stable}
 
 
 @wire
@@ -102,21 +112,29 @@ class WriteArgs:
 
 
 WRITE_ARGS = struct_of(
-    WriteArgs, file=FILE_HANDLE, offset=u64, count=u32, stable=enum_of(Stable), data=DATA
+    WriteArgs,
+    file=FILE_HANDLE,
+    offset=u64,
+    count=u32,
+    stable=enum_of(Stable),
+    data=opaque(WRITTEN_BYTES_MAX),
 )
 
 
 def decode_write_args(buf: bytes | memoryview, pos: int, end: int) -> WriteArgs:
     """Hand-packed twin of WRITE_ARGS."""
-    handle, pos = handle_at(buf, pos)
-    offset, count, stable, length = _WRITE_REST.unpack_from(buf, pos)
-    start = pos + _WRITE_REST.size
-    require_end(start + (length + 3 & ~3), end)
-    if length > TRANSFER_BYTES_MAX:
-        raise WireError(f"{length} bytes to write; the most is {TRANSFER_BYTES_MAX}")
-    if not Stable.UNSTABLE <= stable <= Stable.FILE_SYNC:
-        raise WireError(f"{stable} is no stable_how")
-    return WriteArgs(handle, offset, count, Stable(stable), bytes(buf[start : start + length]))
+    start = pos + _WRITE.size
+    if start <= end:
+        length, handle, offset, count, stable, data_bytes = _WRITE.unpack_from(buf, pos)
+        if (
+            length == HANDLE_BYTES
+            and stable in _STABLE
+            and start + (data_bytes + 3 & ~3) == end
+            and data_bytes <= WRITTEN_BYTES_MAX
+        ):
+            data = bytes(buf[start : start + data_bytes])
+            return WriteArgs(handle, offset, count, _STABLE[stable], data)
+    return decode(WRITE_ARGS, buf, pos, end)
 
 
 def write(export: Export, args: WriteArgs, caller: Caller) -> NoReturn:

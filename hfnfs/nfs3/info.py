@@ -1,7 +1,7 @@
 """NULL, FSSTAT, FSINFO, PATHCONF (RFC 1813 §3.3.0, §3.3.18 to §3.3.20)."""
 
 from hfnfs.config import KIB, TRANSFER_BYTES_MAX
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
     NFSTIME3,

@@ -1,52 +1,43 @@
 """READDIR and READDIRPLUS (RFC 1813 §3.3.16, §3.3.17): one page of a directory.
 
-A page is filled entry by entry, each packed as it will be sent, until the next would pass what
-the client allows: the cost is the page's, not the directory's.
+A page is slices of packed entries (pages.py), up to what the client allows: the cost is the
+page's, not the directory's.
 """
 
 import struct
-from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 from hfnfs.config import KIB
 from hfnfs.errors import BadCookie, ReplyTooSmall
-from hfnfs.nfs3.handle import HANDLE_BYTES, Export
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HANDLE_BYTES
+from hfnfs.nfs3.pages import Form, Pages
 from hfnfs.nfs3.types import (
     ABSENT,
     COOKIE_VERIFIER,
     COOKIE_VERIFIER_BYTES,
     FILE_HANDLE,
+    HANDLE_FORMAT,
     NAME,
     POST_OP_ATTR,
     POST_OP_FILE_HANDLE,
     PRESENT,
     STATUS_OK,
-    handle_at,
-    pack_post_op_attr,
-    require_end,
     result_of,
 )
-from hfnfs.rpc.session import Caller
-from hfnfs.rpc.xdr import boolean, linked_list_of, struct_of, u32, u64, wire
-from hfnfs.vfs.node import FATTR3_BYTES, Node
+from hfnfs.rpc.session import Body, Caller
+from hfnfs.rpc.xdr import boolean, decode, linked_list_of, struct_of, u32, u64, wire
+from hfnfs.vfs.directory import COOKIE_PARENT, COOKIE_SELF, Directory
+from hfnfs.vfs.node import FATTR3_BYTES
 
-# The most of a page that is filled in one turn of the loop, whatever the client allows: about
-# 2 ms of work. Linux asks for up to 1 MiB.
+# The most of a page, whatever the client allows: its entries take about 2 ms if none of them was
+# packed before. Linux asks for up to 1 MiB.
 PAGE_BYTES_MAX = 256 * KIB
 _ENTRIES_MAX = PAGE_BYTES_MAX // 24  # an entry of READDIR with a name of one byte
 
-_PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by length modulo 4
-_ENTRY_HEAD = struct.Struct(">IQI")  # an entry follows, its fileid, length of its name
-_COOKIE = struct.Struct(">Q")
-_COOKIE_PRESENT = struct.Struct(">QI")  # cookie, attributes follow
-_HANDLE_HEAD = struct.pack(">II", 1, HANDLE_BYTES)  # a handle follows, its length
-_READDIRPLUS_REST = struct.Struct(f">Q{COOKIE_VERIFIER_BYTES}sII")
+_READDIRPLUS = struct.Struct(f">{HANDLE_FORMAT}Q{COOKIE_VERIFIER_BYTES}sII")
 # All of a result but its entries: status, attributes, verifier; end of the entries, eof.
 _AROUND_BYTES = 4 + 4 + FATTR3_BYTES + COOKIE_VERIFIER_BYTES + 4 + 4
-# What dircount counts of an entry besides its name: fileid, length of the name, cookie.
-_NAMED_BYTES = 8 + 4 + 8
-
-Entries: TypeAlias = Iterator[tuple[int, bytes, Node]]  # cookie, name, node
 
 
 @wire
@@ -151,50 +142,28 @@ READDIRPLUS_RESULT = result_of(READDIRPLUS_OK, POST_OP_ATTR)
 # ------------------------------------------------------------------ by hand
 
 
-@wire
-class Page:
+class Page(NamedTuple):
     """READDIR3resok or READDIRPLUS3resok with its entries packed."""
 
     dir_attributes: bytes
     cookieverf: bytes
-    entries: list[bytes]
+    entries: list[bytes | memoryview]
     eof: bool
 
 
 def decode_readdirplus_args(buf: bytes | memoryview, pos: int, end: int) -> ReaddirplusArgs:
     """Hand-packed twin of READDIRPLUS_ARGS."""
-    handle, pos = handle_at(buf, pos)
-    require_end(pos + _READDIRPLUS_REST.size, end)
-    return ReaddirplusArgs(handle, *_READDIRPLUS_REST.unpack_from(buf, pos))
+    if end - pos == _READDIRPLUS.size:
+        length, handle, cookie, verifier, dircount, maxcount = _READDIRPLUS.unpack_from(buf, pos)
+        if length == HANDLE_BYTES:
+            return ReaddirplusArgs(handle, cookie, verifier, dircount, maxcount)
+    return decode(READDIRPLUS_ARGS, buf, pos, end)
 
 
-def encode_page(page: Page) -> bytes:
-    """Hand-packed twin of READDIR_OK and READDIRPLUS_OK, after their status."""
-    head = STATUS_OK + pack_post_op_attr(page.dir_attributes) + page.cookieverf
-    return b"".join((head, *page.entries, ABSENT, PRESENT if page.eof else ABSENT))
-
-
-def pack_entry(cookie: int, name: bytes, node: Node) -> bytes:
-    """Hand-packed twin of ENTRY, as an item of a linked list."""
-    length = len(name)
-    head = _ENTRY_HEAD.pack(1, node.fileid, length)
-    return head + name + _PADDING[length & 3] + _COOKIE.pack(cookie)
-
-
-def pack_entry_plus(cookie: int, name: bytes, node: Node, handle: bytes) -> bytes:
-    """Hand-packed twin of ENTRY_PLUS, as an item of a linked list."""
-    length = len(name)
-    return b"".join(
-        (
-            _ENTRY_HEAD.pack(1, node.fileid, length),
-            name,
-            _PADDING[length & 3],
-            _COOKIE_PRESENT.pack(cookie, 1),
-            node.fattr3,
-            _HANDLE_HEAD,
-            handle,
-        )
-    )
+def encode_page(page: Page) -> Body:
+    """Hand-packed twin of READDIR_OK and READDIRPLUS_OK, with their status."""
+    head = STATUS_OK + PRESENT + page.dir_attributes + page.cookieverf
+    return [head, *page.entries, ABSENT, PRESENT if page.eof else ABSENT]
 
 
 # --------------------------------------------------------------- procedures
@@ -202,65 +171,70 @@ def pack_entry_plus(cookie: int, name: bytes, node: Node, handle: bytes) -> byte
 
 def readdir(export: Export, args: ReaddirArgs, caller: Caller) -> Page:
     """Give the names after a cookie, as many as `count` allows."""
-    directory, entries = _resumed(export, args)
-    page = _Filling(args.count)
-    for cookie, name, node in entries:
-        if not page.takes(pack_entry(cookie, name, node)):
-            break
-    else:
-        page.eof = True
-    return page.of(export, directory)
+    filling = _Filling(export.pages, Form.PLAIN, args.count, PAGE_BYTES_MAX)
+    return _filled(export, args, filling)
 
 
 def readdirplus(export: Export, args: ReaddirplusArgs, caller: Caller) -> Page:
     """Give the names after a cookie with attributes and handles."""
-    directory, entries = _resumed(export, args)
-    handle_of = export.handle_of
-    page = _Filling(args.maxcount)
-    names_room = args.dircount
-    for cookie, name, node in entries:
-        names_room -= _NAMED_BYTES + (len(name) + 3 & ~3)
-        if names_room < 0 or not page.takes(pack_entry_plus(cookie, name, node, handle_of(node))):
-            break
-    else:
-        page.eof = True
-    return page.of(export, directory)
+    filling = _Filling(export.pages, Form.PLUS, args.maxcount, args.dircount)
+    return _filled(export, args, filling)
 
 
-def _resumed(export: Export, args: ReaddirArgs | ReaddirplusArgs) -> tuple[Node, Entries]:
-    """Give a directory and its entries after the cookie.
-
-    Raises BadCookie, NotDirectory, NotYet.
-    """
-    directory = export.node(args.dir)
-    tree = export.volume.tree
-    entries = tree.page(directory, args.cookie)
-    if args.cookie and args.cookieverf != tree.cookie_verifier(directory):
+def _filled(export: Export, args: ReaddirArgs | ReaddirplusArgs, filling: "_Filling") -> Page:
+    """Raises BadCookie, NotDirectory, ReplyTooSmall, NotYet."""
+    cookie = args.cookie
+    directory = export.volume.tree.listed(export.node(args.dir), cookie)
+    if cookie and args.cookieverf != directory.verifier:
         raise BadCookie(f"{directory!r} gives other cookies now")
-    return directory, entries
+    eof = filling.takes_dots(directory, cookie) and filling.takes_blocks(directory, cookie)
+    if filling.is_empty and (not eof or filling.room < 0):
+        raise ReplyTooSmall(f"{directory!r}: no room for one entry")
+    return Page(directory.fattr3, directory.verifier, filling.parts, eof)
 
 
 class _Filling:
-    """A page being filled up to a number of bytes."""
+    """A page being filled up to a number of bytes, and of bytes that dircount counts."""
 
-    __slots__ = ("_entries", "_room", "eof")
+    __slots__ = ("_form", "_names_room", "_pages", "parts", "room")
 
-    def __init__(self, bytes_max: int) -> None:
-        self._entries: list[bytes] = []
-        self._room = min(bytes_max, PAGE_BYTES_MAX) - _AROUND_BYTES
-        self.eof = False
+    def __init__(self, pages: Pages, form: Form, bytes_max: int, names_bytes_max: int) -> None:
+        self.parts: list[bytes | memoryview] = []
+        self.room = min(bytes_max, PAGE_BYTES_MAX) - _AROUND_BYTES
+        self._names_room = names_bytes_max
+        self._form = form
+        self._pages = pages
 
-    def takes(self, packed: bytes) -> bool:
-        """Add an entry, if there is room for it."""
-        self._room -= len(packed)
-        if self._room < 0:
-            return False
-        self._entries.append(packed)
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no entry in it."""
+        return not self.parts
+
+    def takes_dots(self, directory: Directory, cookie: int) -> bool:
+        """Add "." and ".." unless they come before the cookie; whether there was room."""
+        dots = (COOKIE_SELF, b".", directory), (COOKIE_PARENT, b"..", directory.parent or directory)
+        for dot in dots[cookie:]:
+            packed, counted = self._pages.entry(self._form, *dot)
+            if len(packed) > self.room or counted > self._names_room:
+                return False
+            self.parts.append(packed)
+            self.room -= len(packed)
+            self._names_room -= counted
         return True
 
-    def of(self, export: Export, directory: Node) -> Page:
-        """Give the page. Raises ReplyTooSmall for one that would say nothing."""
-        if not self._entries and (not self.eof or self._room < 0):
-            raise ReplyTooSmall(f"{directory!r}: no room for one entry")
-        verifier = export.volume.tree.cookie_verifier(directory)
-        return Page(directory.fattr3, verifier, self._entries, self.eof)
+    def takes_blocks(self, directory: Directory, cookie: int) -> bool:
+        """Add the entries after the cookie; whether there was room for all of them."""
+        cookie = max(cookie, COOKIE_PARENT)
+        while (number := directory.block_after(cookie)) is not None:
+            block = self._pages.block(self._form, directory, number)
+            first = block.first_after(cookie)
+            last = block.fitting(first, self.room, self._names_room)
+            if last > first:
+                part = block.part(first, last)
+                self.parts.append(part)
+                self.room -= len(part)
+                self._names_room -= block.counted(first, last)
+            if last < len(block):
+                return False
+            cookie = directory.last_cookie(number)
+        return True

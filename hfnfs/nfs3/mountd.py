@@ -13,7 +13,7 @@ from typing import Any
 
 from hfnfs.errors import AccessDenied, NameTooLong, NotDirectory
 from hfnfs.nfs3.access import FLAVORS, Access
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.info import null
 from hfnfs.nfs3.serving import Procedure, Table
 from hfnfs.nfs3.status import Status

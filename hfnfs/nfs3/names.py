@@ -7,31 +7,33 @@ import struct
 from enum import IntEnum
 from typing import Any, NoReturn
 
-from hfnfs.errors import AccessDenied, InvalidArgument, WireError
-from hfnfs.nfs3.handle import Export
+from hfnfs.errors import InvalidArgument
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HANDLE_BYTES
+from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
     DIR_OP_ARGS,
     FILE_HANDLE,
+    HANDLE_FORMAT,
     PATH,
-    PATH_BYTES_MAX,
     POST_OP_ATTR,
+    POST_OP_ATTR_FORMAT,
     SATTR3,
     SPECDATA3,
-    STATUS_OK,
     DirOpArgs,
     Sattr3,
     SpecData3,
-    handle_at,
-    pack_post_op_attr,
-    require_end,
     result_of,
 )
 from hfnfs.rpc.session import Caller
-from hfnfs.rpc.xdr import enum_of, fixed, struct_of, union_of, wire
+from hfnfs.rpc.xdr import decode, enum_of, fixed, struct_of, union_of, wire
 from hfnfs.vfs.node import FileType
+from hfnfs.vfs.tree import NAME_BYTES_MAX
 
-_U32 = struct.Struct(">I")
-_PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by length modulo 4
+_LOOKUP = struct.Struct(f">{HANDLE_FORMAT}I")  # and the length of the name
+_LOOKUP_OK = struct.Struct(f">I{HANDLE_FORMAT}{POST_OP_ATTR_FORMAT}{POST_OP_ATTR_FORMAT}")
+# What takes a name out of a buffer, by its length: half the time of a slice of a memoryview.
+_NAMES = [struct.Struct(f"{length}s").unpack_from for length in range(NAME_BYTES_MAX + 1)]
 
 
 # ------------------------------------------------------------------ LOOKUP
@@ -62,40 +64,31 @@ LOOKUP_RESULT = result_of(LOOKUP_OK, POST_OP_ATTR)
 
 def decode_lookup_args(buf: bytes | memoryview, pos: int, end: int) -> LookupArgs:
     """Hand-packed twin of LOOKUP_ARGS."""
-    directory, pos = handle_at(buf, pos)
-    length = _U32.unpack_from(buf, pos)[0]
-    if length > PATH_BYTES_MAX:
-        raise WireError(f"a name of {length} bytes")
-    start = pos + 4
-    require_end(start + (length + 3 & ~3), end)
-    return LookupArgs(DirOpArgs(directory, bytes(buf[start : start + length])))
+    start = pos + _LOOKUP.size
+    if start <= end:
+        length, directory, name_bytes = _LOOKUP.unpack_from(buf, pos)
+        if (
+            length == HANDLE_BYTES
+            and name_bytes <= NAME_BYTES_MAX
+            and (start + (name_bytes + 3 & ~3) == end)
+        ):
+            (name,) = _NAMES[name_bytes](buf, start)
+            return LookupArgs(DirOpArgs(directory, name))
+    return decode(LOOKUP_ARGS, buf, pos, end)
 
 
-def encode_lookup_ok(result: LookupOk) -> bytes:
-    """Hand-packed twin of LOOKUP_OK, after its status."""
-    handle = result.object
-    length = len(handle)
-    return b"".join(
-        (
-            STATUS_OK,
-            _U32.pack(length),
-            handle,
-            _PADDING[length & 3],
-            pack_post_op_attr(result.obj_attributes),
-            pack_post_op_attr(result.dir_attributes),
-        )
-    )
+def encode_lookup_ok(result: tuple[bytes, bytes, bytes]) -> bytes:
+    """Hand-packed twin of LOOKUP_OK, with its status; of what `lookup` gives."""
+    handle, fattr3, directory = result
+    return _LOOKUP_OK.pack(Status.OK, HANDLE_BYTES, handle, 1, fattr3, 1, directory)
 
 
-def lookup(export: Export, args: LookupArgs, caller: Caller) -> LookupOk:
-    """Give the handle of a name in a directory."""
+def lookup(export: Export, args: LookupArgs, caller: Caller) -> tuple[bytes, bytes, bytes]:
+    """Give the handle of a name in a directory, the packed attributes of both."""
     what = args.what
     directory = export.node(what.dir)
-    name = what.name
-    if not name or b"/" in name or b"\0" in name:  # RFC 1813 §3.2: what cannot be a name
-        raise AccessDenied(f"{name!r} is no name")
-    node = export.volume.tree.lookup(directory, name)
-    return LookupOk(export.handle_of(node), node.fattr3, directory.fattr3)
+    node = export.volume.tree.lookup(directory, what.name)
+    return export.handle_of(node), node.fattr3, directory.fattr3
 
 
 # ---------------------------------------------------------------- READLINK

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from hfnfs.nfs3 import attrs, data, info, listing, names
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.serving import (
     Procedure,
     Table,

@@ -17,9 +17,9 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from hfnfs.errors import FileError, HfnfsError, RemoteError, TryLater, WireError
+from hfnfs.errors import FileError, HfnfsError, RemoteError, TryLater
 from hfnfs.nfs3.access import Access
-from hfnfs.nfs3.handle import Export
+from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.status import Status, status_of
 from hfnfs.nfs3.types import ABSENT, PRESENT, STATUS_OK, Decoder, pack_post_op_attr, wcc_attr_of
 from hfnfs.nfs3.waiting import Waiting
@@ -51,7 +51,7 @@ class Trailer:
         """Give the trailer for a call with these arguments."""
         try:
             return self.present(export.node(self.handle_in(args)).fattr3)
-        except FileError:  # no node there: RFC 1813 §2.5 asks for the best effort only
+        except (FileError, NotYet):  # not at hand: RFC 1813 §2.5 asks for the best effort only
             return self.absent
 
 
@@ -147,10 +147,7 @@ class Table(Generic[D]):
 
         def serve(buf: bytes | memoryview, pos: int, end: int) -> Body | Awaitable[Body]:
             """Answer now if memory can; else give what will answer."""
-            try:
-                args = decode(buf, pos, end)
-            except struct.error as error:
-                raise WireError(f"{row.name}: its arguments end early") from error
+            args = decode(buf, pos, end)
             try:
                 reply = attempt(args)
             except NotYet as not_yet:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hfnfs.vfs.node import FileType, Node
+from hfnfs.vfs.node import FileType, Look
 
 # ACCESS3 bits (RFC 1813 §3.3.4)
 ACCESS_READ = 0x01
@@ -28,14 +28,13 @@ class Appearance:
     directory_mode: int
     modified_ns: int  # date of entries that have none of their own
 
-    def dress(self, node: Node, mtime_ns: int | None) -> None:
-        """Give a new node its owner, mode and dates."""
-        node.fsid = self.fsid
-        node.uid = self.uid
-        node.gid = self.gid
-        node.mode = self.directory_mode if node.type is FileType.DIR else self.file_mode
-        node.mtime_ns = self.modified_ns if mtime_ns is None else mtime_ns
-        node.atime_ns = node.ctime_ns = node.mtime_ns
+    def file(self) -> Look:
+        """What files look like."""
+        return Look(FileType.REG, self.file_mode, self.uid, self.gid, self.fsid)
+
+    def directory(self) -> Look:
+        """What directories look like."""
+        return Look(FileType.DIR, self.directory_mode, self.uid, self.gid, self.fsid)
 
 
 class Attributes:
@@ -44,30 +43,30 @@ class Attributes:
     def __init__(self, *, read_only: bool) -> None:
         self._read_only = read_only
 
-    def access(self, node: Node, uid: int | None, gids: Collection[int], wanted: int) -> int:
-        """Of the ACCESS3 bits `wanted`, those the caller has (RFC 1813 §3.3.4).
+    def granted(self, look: Look, uid: int | None, gids: Collection[int]) -> int:
+        """The ACCESS3 bits a caller has on a node of that look (RFC 1813 §3.3.4).
 
         `uid` None is a caller without a name (AUTH_NONE), who has what others have. Root reads
         and writes all, and executes what anyone may execute.
         """
-        bits = _permission(node, uid, gids)
+        bits = _permission(look, uid, gids)
         granted = ACCESS_READ if bits & _R else 0
         if bits & _X:
-            granted |= ACCESS_LOOKUP if node.type is FileType.DIR else ACCESS_EXECUTE
+            granted |= ACCESS_LOOKUP if look.type is FileType.DIR else ACCESS_EXECUTE
         if bits & _W and not self._read_only:
             granted |= ACCESS_MODIFY | ACCESS_EXTEND
-            if node.type is FileType.DIR:
+            if look.type is FileType.DIR:
                 granted |= ACCESS_DELETE
-        return granted & wanted
+        return granted
 
 
-def _permission(node: Node, uid: int | None, gids: Collection[int]) -> int:
+def _permission(look: Look, uid: int | None, gids: Collection[int]) -> int:
     """The rwx bits that hold for a caller: of the owner, else the group, else the others."""
-    mode = node.mode
+    mode = look.mode
     if uid == 0:
-        return _R | _W | (_X if node.type is FileType.DIR or mode & _ANY_X else 0)
-    if uid is not None and uid == node.uid:
+        return _R | _W | (_X if look.type is FileType.DIR or mode & _ANY_X else 0)
+    if uid is not None and uid == look.uid:
         return mode >> 6 & 7
-    if uid is not None and node.gid in gids:
+    if uid is not None and look.gid in gids:
         return mode >> 3 & 7
     return mode & 7

@@ -1,18 +1,9 @@
 """The bytes of files: what a read gives."""
 
-from typing import NamedTuple
-
 from hfnfs.errors import InvalidArgument, IsDirectory
 from hfnfs.vfs.needs import Extent, NotYet, Resident
 from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.ports import Extents, Tripwires
-
-
-class Piece3(NamedTuple):
-    """What READ gives (RFC 1813 §3.3.6)."""
-
-    data: bytes | memoryview
-    eof: bool
 
 
 class Data:
@@ -25,18 +16,20 @@ class Data:
         self.tripwires: Tripwires = {}
         self._extents = extents
 
-    def read(self, node: Node, offset: int, count: int) -> Piece3:
-        """Up to `count` bytes from `offset` (bytes); fewer only at the file's end.
+    def read(self, node: Node, offset: int, count: int) -> tuple[bytes | memoryview, bool]:
+        """Up to `count` bytes from `offset` (bytes), and whether the file ends with them (eof).
+
+        Fewer than `count` only at the file's end.
 
         Raises IsDirectory, InvalidArgument (no regular file), NotYet.
         """
-        if node.type is not FileType.REG:
+        if node.look.type is not FileType.REG:
             raise _unreadable(node)
         size = node.size
         end = min(offset + count, size)
         content = node.content
         if offset >= end or content is None:
-            return Piece3(b"", end >= size)
+            return b"", end >= size
         for wire in self.tripwires.get(content.key, ()):
             if offset <= wire < end:
                 raise NotYet(Extent(content, offset, end))
@@ -45,10 +38,10 @@ class Data:
             if self._extents.has(content, offset, end):
                 raise NotYet(Resident(content, offset, end))
             raise NotYet(Extent(content, offset, end))
-        return Piece3(data, end == size)
+        return data, end == size
 
 
 def _unreadable(node: Node) -> IsDirectory | InvalidArgument:
-    if node.type is FileType.DIR:
+    if node.look.type is FileType.DIR:
         return IsDirectory(f"{node!r} has no bytes")
     return InvalidArgument(f"{node!r} has no bytes")

@@ -1,10 +1,13 @@
 """A node: one file or directory of a volume, with its attributes as RFC 1813 wants them.
 
-The packed fattr3 (84 bytes) is kept until an attribute changes, so that replies join ready bytes.
+There may be a million of them, so a node holds only what is its own: what it has in common with
+others is in its Look, and its packed fattr3 (84 bytes) is made when it is first asked for.
 """
 
 import struct
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hfnfs.remote import ContentId
@@ -12,12 +15,18 @@ from hfnfs.remote import ContentId
 if TYPE_CHECKING:
     from hfnfs.vfs.directory import Directory
 
-# fattr3 (RFC 1813 §2.5): type mode nlink uid gid | size used | rdev | fsid fileid | three times
-_FATTR3 = struct.Struct(">5I2Q2I2Q6I")
+# fattr3 (RFC 1813 §2.5): type mode nlink uid gid | size used | rdev fsid | fileid | three times
+_FATTR3 = struct.Struct(">20sQQ16sQ8s8s8s")
+_OWNED = struct.Struct(">5I")
+_VOLUME = struct.Struct(">2IQ")
+_NFSTIME3 = struct.Struct(">II")
 FATTR3_BYTES = _FATTR3.size
 _NS = 1_000_000_000
 _SECONDS_MAX = 0xFFFFFFFF  # nfstime3 counts seconds in 32 bits
 _USED_UNIT = 512  # bytes; `used` is told in whole ones, as du and st_blocks count
+# Of a directory 1 as well, as btrfs tells: "unknown", so that nobody counts subdirectories by it,
+# and a directory's attributes stay what they are when one below it comes or goes.
+_NLINK = 1
 
 
 class FileType(IntEnum):
@@ -32,11 +41,29 @@ class FileType(IntEnum):
     FIFO = 7
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Type, mode, owner and volume: what many nodes have in common. Equal only to itself."""
+
+    type: FileType
+    mode: int
+    uid: int
+    gid: int
+    fsid: int
+    owned: bytes = field(init=False, repr=False)  # as they lie in a fattr3
+    volume: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        owned = _OWNED.pack(self.type, self.mode, _NLINK, self.uid, self.gid)
+        object.__setattr__(self, "owned", owned)
+        object.__setattr__(self, "volume", _VOLUME.pack(0, 0, self.fsid))
+
+
 class Node:
     """One file or directory; only the rooms of vfs/ change it, and then call `changed`.
 
-    Times are nanoseconds since 1970, sizes bytes; `fsid` is the volume's. `cookie` is its place
-    in the parent's listing, 0 while that is not listed (directory.py).
+    Times are nanoseconds since 1970, sizes bytes. `cookie` is its place in the parent's listing,
+    0 while that is not listed (directory.py).
     """
 
     __slots__ = (
@@ -46,67 +73,68 @@ class Node:
         "cookie",
         "ctime_ns",
         "fileid",
-        "fsid",
         "generation",
-        "gid",
-        "mode",
+        "look",
         "mtime_ns",
         "name",
-        "nlink",
         "parent",
         "size",
-        "type",
-        "uid",
     )
 
     def __init__(
-        self, fileid: int, generation: int, type_: FileType, name: bytes, parent: "Directory | None"
+        self, fileid: int, generation: int, look: Look, name: bytes, parent: "Directory | None"
     ) -> None:
         self.fileid = fileid
         self.generation = generation
-        self.type = type_
+        self.look = look
         self.name = name
         self.parent = parent
         self.cookie = 0
-        self.fsid = 0
-        self.mode = 0
-        self.nlink = 1
-        self.uid = 0
-        self.gid = 0
         self.size = 0
-        self.atime_ns = 0
-        self.mtime_ns = 0
-        self.ctime_ns = 0
+        self.atime_ns = self.mtime_ns = self.ctime_ns = 0
         self.content: ContentId | None = None
         self._fattr3: bytes | None = None
 
     @property
+    def type(self) -> FileType:
+        """What it is."""
+        return self.look.type
+
+    @property
     def fattr3(self) -> bytes:
-        """All attributes, packed (RFC 1813 §2.5)."""
+        """All attributes, packed (RFC 1813 §2.5), and kept until one changes."""
         packed = self._fattr3
         if packed is None:
-            packed = self._fattr3 = self._pack()
+            packed = self._fattr3 = self.pack()
         return packed
 
-    def changed(self) -> None:
-        """Forget the packed attributes; called by whoever changed one."""
-        self._fattr3 = None
-
-    def _pack(self) -> bytes:
-        used = -(-self.size // _USED_UNIT) * _USED_UNIT
+    def pack(self) -> bytes:
+        """All attributes, packed for this once."""
+        look, size = self.look, self.size
         return _FATTR3.pack(
-            self.type, self.mode, self.nlink, self.uid, self.gid,
-            self.size, used,
-            0, 0,
-            self.fsid, self.fileid,
-            *_nfstime3(self.atime_ns), *_nfstime3(self.mtime_ns), *_nfstime3(self.ctime_ns),
+            look.owned,
+            size, -(-size // _USED_UNIT) * _USED_UNIT,
+            look.volume,
+            self.fileid,
+            _nfstime3(self.atime_ns), _nfstime3(self.mtime_ns), _nfstime3(self.ctime_ns),
         )  # fmt: skip
 
+    def unpack(self) -> None:
+        """Forget the packed attributes, to save their memory."""
+        self._fattr3 = None
+
+    def changed(self) -> None:
+        """Forget what was made of the attributes; called by whoever changed one."""
+        self._fattr3 = None
+        if self.parent is not None:
+            self.parent.forget_block(self.cookie)
+
     def __repr__(self) -> str:
-        return f"<{self.type.name} {self.fileid:x} {self.name!r}>"
+        return f"<{self.look.type.name} {self.fileid:x} {self.name!r}>"
 
 
-def _nfstime3(time_ns: int) -> tuple[int, int]:
-    """Seconds and nanoseconds, kept within what nfstime3 can say."""
+@lru_cache(maxsize=4096)
+def _nfstime3(time_ns: int) -> bytes:
+    """A nfstime3, kept within what it can say; most nodes share few of them."""
     seconds, nanoseconds = divmod(max(time_ns, 0), _NS)
-    return min(seconds, _SECONDS_MAX), nanoseconds
+    return _NFSTIME3.pack(min(seconds, _SECONDS_MAX), nanoseconds)

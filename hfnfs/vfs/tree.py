@@ -1,31 +1,33 @@
-"""Names and nodes of a volume: what is under which name, and what a handle stands for.
+"""Names of a volume: what is under which name, and what a handle stands for.
 
 A directory that is listed and young answers for every name, also for those that are not there.
 In one that was never listed names are asked for one by one, until there were so many that the
-whole listing is cheaper. What the far side says comes in through `apply_listing` and
-`apply_found` alone.
+whole listing is cheaper. What the far side says comes in through `applying` and `apply_found`
+alone; a large listing is taken in over many turns of the loop, and shown at once at its end.
 
-A fileid is the hash of the path at which a node was first seen, so it is the same in every mount
-and after every restart without being written down.
+Beyond a number of nodes, `trim` drops the files of directories that were not used for longest.
+They are listed again when somebody asks for one of them, by name or by handle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
+from math import inf
 
 from hfnfs.clock import Clock
-from hfnfs.errors import NameTooLong, NoEntry, NotDirectory, StaleHandle
-from hfnfs.remote import Kind, Listing, RemoteEntry
+from hfnfs.errors import AccessDenied, NameTooLong, NoEntry, NotDirectory, StaleHandle
+from hfnfs.remote import Listing, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.merge import Appeared, Replaced, Vanished, changes
+from hfnfs.vfs.merge import Draft, changes
 from hfnfs.vfs.needs import Listed, Named, NotYet
-from hfnfs.vfs.node import FileType, Node
+from hfnfs.vfs.node import Node
+from hfnfs.vfs.nodes import Nodes
 
 NAME_BYTES_MAX = 255
-_FILEID_MASK = (1 << 63) - 1
-_LOW_HALF = 0xFFFFFFFF  # Darwin skips entries whose fileid has no low half
-_RETIRED_MAX = 100_000  # generations remembered; beyond it the oldest may be used again
+# Entries of a listing that are taken in at once: about a millisecond.
+_SLICE_ENTRIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +44,59 @@ class Tree:
     def __init__(
         self, appearance: Appearance, freshness: Freshness, *, boot_verifier: bytes, clock: Clock
     ) -> None:
-        self._appearance = appearance
-        self._freshness = freshness
+        self._lookups_before_listing = freshness.lookups_before_listing
+        self._ttl_s = freshness.ttl_s
         self._boot_verifier = boot_verifier
         self._clock = clock
-        self._nodes: dict[int, Node] = {}
-        self._retired: dict[int, int] = {}  # generation of the last node with that fileid
-        self.file_count = 0
-        self.byte_count = 0
-        self.root = Directory(self._new_fileid(b"/"), 0, b"", None)
-        appearance.dress(self.root, None)
-        self._nodes[self.root.fileid] = self.root
+        self._now = clock.now
+        self._nodes = Nodes(appearance)
+        self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
+        self.when_gone: list[Callable[[], None]] = []  # called when nodes were retired or dropped
+        self.root = self._nodes.root
+
+    @property
+    def file_count(self) -> int:
+        """Files in memory."""
+        return self._nodes.file_count
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes that those files have."""
+        return self._nodes.byte_count
 
     # -------------------------------------------------------------- asking
 
-    def node(self, fileid: int, generation: int) -> Node:
-        """The node a handle stands for. Raises StaleHandle."""
+    def node(self, fileid: int, directory: int, generation: int) -> Node:
+        """The node a handle stands for; `directory` is the fileid of the one that shows it.
+
+        Raises StaleHandle, or NotYet if only a listing of the directory can tell.
+        """
         node = self._nodes.get(fileid)
+        if node is None:
+            home = self._nodes.get(directory)
+            if isinstance(home, Directory) and home.listed_at is None:
+                raise NotYet(Listed(directory, self._now() - self._ttl_s))
         if node is None or node.generation != generation:
             raise StaleHandle(f"fileid {fileid:x} is gone")
+        (node.parent or self.root).is_used = True
         return node
 
     def node_by_fileid(self, fileid: int) -> Node | None:
-        """The living node of that fileid, whatever its generation."""
+        """The node of that fileid in memory, whatever its generation."""
         return self._nodes.get(fileid)
 
     def lookup(self, directory: Node, name: bytes) -> Node:
         """The node of that name; "." and ".." too (RFC 1813 §3.3.3).
 
-        Raises NotDirectory, NameTooLong, NoEntry, NotYet.
+        Raises NotDirectory, NameTooLong, AccessDenied (it cannot be a name), NoEntry, NotYet.
         """
-        directory = _directory(directory)
-        now = self._clock.now()
-        if directory.listed_at is not None and now - directory.listed_at < self._freshness.ttl_s:
+        if not isinstance(directory, Directory):
+            raise _nameless(directory)
+        now = self._now()
+        if directory.listed_at is not None and now - directory.listed_at < self._ttl_s:
             node = directory.children.get(name)
             if node is not None:
+                directory.is_used = True
                 return node
         elif name not in (b".", b".."):
             return self._lookup_unlisted(directory, name, now)
@@ -84,16 +104,15 @@ class Tree:
             return directory
         if name == b"..":
             return directory.parent or directory
-        _require_short(name)
+        _require_name(name)
         raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
 
     def _lookup_unlisted(self, directory: Directory, name: bytes, now: float) -> Node:
         """The node of a name where no young listing answers for it."""
-        _require_short(name)
-        oldest = now - self._freshness.ttl_s
+        _require_name(name)
+        oldest = now - self._ttl_s
         if directory.listed_at is not None or (
-            name not in directory.asked
-            and len(directory.asked) >= self._freshness.lookups_before_listing
+            name not in directory.asked and len(directory.asked) >= self._lookups_before_listing
         ):
             raise NotYet(Listed(directory.fileid, oldest))
         answered_at = directory.asked.get(name)
@@ -104,22 +123,21 @@ class Tree:
             raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
         return node
 
-    def page(self, directory: Node, cookie: int) -> Iterator[tuple[int, bytes, Node]]:
-        """Cookie, name and node of the entries after `cookie` (0: all), "." and ".." first.
+    def listed(self, directory: Node, cookie: int) -> Directory:
+        """The directory, its entries after `cookie` (0: all) ready to be given.
 
-        The iterator's end is the directory's. A listing that was begun is finished even if it
-        has grown old meanwhile. Raises NotDirectory, BadCookie, NotYet.
+        A listing that was begun is finished even if it has grown old meanwhile. Raises
+        NotDirectory, BadCookie, NotYet.
         """
-        directory = _directory(directory)
-        oldest = self._clock.now() - self._freshness.ttl_s
+        if not isinstance(directory, Directory):
+            raise _nameless(directory)
+        oldest = self._now() - self._ttl_s
         listed_at = directory.listed_at
         if listed_at is None or (cookie == 0 and listed_at <= oldest):
             raise NotYet(Listed(directory.fileid, oldest))
-        return directory.entries_after(cookie)
-
-    def cookie_verifier(self, directory: Node) -> bytes:
-        """cookieverf3 of a listed directory: changes only when its cookies mean something else."""
-        return _directory(directory).verifier
+        directory.require_cookie(cookie)
+        directory.is_used = True
+        return directory
 
     def path(self, node: Node) -> str:
         """Path below the root, without a leading slash; "" for the root."""
@@ -132,107 +150,158 @@ class Tree:
     # ------------------------------------------------------------ changing
 
     def apply_listing(self, directory: Directory, listing: Listing) -> None:
-        """Show what the far side just listed."""
-        for change in tuple(changes(directory.children, listing.entries)):
-            self._apply(directory, change)
-        first = directory.listed_at is None
-        if first:
-            directory.asked.clear()
-            directory.verifier = _verifier_of(listing) or self._boot_verifier
-        for entry in listing.entries.values():
-            node = directory.children[entry.name.encode()]
-            if not node.cookie:
-                directory.number(node)
-        directory.listed_at = self._clock.now()
+        """Show what the far side just listed, in one go."""
+        for _ in self.applying(directory, listing):
+            pass
+
+    def applying(self, directory: Directory, listing: Listing) -> Iterator[None]:
+        """Show what the far side just listed: the work in slices, all of it shown at the end.
+
+        Between two slices anything may happen, also to the directory: if it goes away, or
+        another listing of it is begun, this one comes to nothing.
+        """
+        self._discard(directory)
+        if directory.listed_at is None:
+            directory.number_anew()
+        draft = directory.draft = Draft()
+        entries = iter(listing.entries.values())
+        try:
+            while batch := list(islice(entries, _SLICE_ENTRIES)):
+                self._make_ready(directory, draft, batch)
+                yield
+                if directory.draft is not draft:
+                    return
+            self._show_listing(directory, draft, listing)
+        finally:
+            if directory.draft is draft:
+                self._discard(directory)
 
     def apply_found(self, directory: Directory, name: bytes, entry: RemoteEntry | None) -> None:
         """Show what the far side said of one name; None: it is not there."""
         shown = directory.children.get(name)
-        known = {} if shown is None else {name: shown}
-        for change in changes(known, {} if entry is None else {entry.name: entry}):
-            self._apply(directory, change)
-        directory.asked[name] = self._clock.now()
+        draft = Draft()
+        if entry is None:
+            draft.gone += [] if shown is None else [shown]
+        else:
+            if shown is None and directory.draft is not None and name in directory.draft.fresh:
+                directory.put({name: directory.draft.fresh[name]})  # it is on its way already
+            found = changes(directory.children, [entry])
+            make = self._nodes.maker(directory, self.path(directory))
+            draft.take(found, {name: make(name, entry) for name, entry in found.appeared})
+        self._show(directory, draft)
+        directory.asked[name] = self._now()
 
-    def _apply(self, directory: Directory, change: Appeared | Replaced | Vanished) -> None:
-        match change:
-            case Appeared(entry):
-                self._show(directory, entry)
-            case Replaced(node, entry):
-                self._update(node, entry)
-            case Vanished(node):
+    def trim(self, nodes_max: int) -> None:
+        """Drop files of directories that nobody used since they were last looked at.
+
+        Until at most `nodes_max` nodes are left or only the directory that was listed last; those
+        that are in use are dropped only after all others.
+        """
+        second_chances = len(self._listed)
+        while len(self._nodes) > nodes_max and len(self._listed) > 1:
+            directory = next(iter(self._listed))
+            del self._listed[directory]
+            if directory.is_used and second_chances:
+                second_chances -= 1
+                directory.is_used = False
+                self._listed[directory] = None
+            else:
+                self._drop(directory)
+
+    def _make_ready(self, directory: Directory, draft: Draft, batch: list[RemoteEntry]) -> None:
+        """Find out what a slice of a listing changes, and make the nodes for it."""
+        shown = directory.children
+        found = changes(shown, batch)
+        make = self._nodes.maker(directory, self.path(directory))
+        made = {name: make(name, entry) for name, entry in found.appeared}
+        draft.take(found, made)
+        for name in found.names:
+            node = made.get(name) or shown[name]
+            if directory.listed_at is None:
+                directory.number(node)  # nobody can see it yet
+            elif not node.cookie:
+                draft.unnumbered.append(node)
+
+    def _show_listing(self, directory: Directory, draft: Draft, listing: Listing) -> None:
+        shown = directory.children
+        if len(shown) > len(draft.names) - len(draft.fresh):
+            draft.gone += [node for name, node in shown.items() if name not in draft.names]
+        first = directory.listed_at is None
+        if first:
+            directory.asked.clear()
+            directory.verifier = _verifier_of(listing) or directory.verifier or self._boot_verifier
+        self._show(directory, draft)
+        for node in draft.unnumbered:
+            if not node.cookie:
+                directory.number(node)
+        directory.draft = None
+        directory.listed_at = self._now()
+        directory.is_used = True
+        self._listed.pop(directory, None)
+        self._listed[directory] = None
+
+    def _show(self, directory: Directory, draft: Draft) -> None:
+        """Let the directory show what has changed; what came in between is left as it is."""
+        for node in draft.gone:
+            if directory.children.get(node.name) is node:
                 directory.remove(node.name)
                 self._retire(node)
-        if directory.listed_at is not None:  # else nobody has seen it otherwise
-            directory.mtime_ns = directory.ctime_ns = self._clock.wall_ns()
-            directory.changed()
+        for node, entry in draft.replaced:
+            if directory.children.get(node.name) is node:
+                self._update(node, entry)
+        directory.put(draft.fresh)
+        if draft.says_something_new and directory.listed_at is not None:
+            self._touch(directory)  # else nobody has seen it otherwise
 
-    def _show(self, directory: Directory, entry: RemoteEntry) -> None:
-        name = entry.name.encode()
-        path = f"{self.path(directory)}/{entry.name}".encode()
-        node: Node
-        if entry.kind is Kind.DIRECTORY:
-            fileid = self._new_fileid(path + b"/")
-            node = Directory(fileid, self._generation(fileid), name, directory)
-            directory.nlink += 1
-            directory.changed()
-        else:
-            fileid = self._new_fileid(path)
-            node = Node(fileid, self._generation(fileid), FileType.REG, name, directory)
-            node.content = entry.content
-            node.size = entry.size
-            self.file_count += 1
-            self.byte_count += node.size
-        self._appearance.dress(node, entry.mtime_ns)
-        self._nodes[fileid] = node
-        directory.put(node)
+    def _discard(self, directory: Directory) -> None:
+        """Give up a listing that is being taken in, if there is one."""
+        draft, directory.draft = directory.draft, None
+        if draft is not None:
+            shown = directory.children
+            self._nodes.drop(n for name, n in draft.fresh.items() if shown.get(name) is not n)
 
     def _update(self, node: Node, entry: RemoteEntry) -> None:
         """Other bytes under the same name: the same node, and the client drops its pages."""
-        self.byte_count += entry.size - node.size
-        node.content = entry.content
-        node.size = entry.size
+        self._nodes.fill(node, entry)
         now_ns = self._clock.wall_ns()
         node.mtime_ns = now_ns if entry.mtime_ns is None else entry.mtime_ns
         node.ctime_ns = now_ns
         node.changed()
 
+    def _touch(self, directory: Directory) -> None:
+        """Move a directory's times, so that clients drop what they know of its names."""
+        directory.mtime_ns = directory.ctime_ns = self._clock.wall_ns()
+        directory.changed()
+
     def _retire(self, node: Node) -> None:
-        """Forget a node and all below it; their handles are stale from now on."""
-        below = [node]
-        while below:
-            gone = below.pop()
-            del self._nodes[gone.fileid]
-            self._retired[gone.fileid] = gone.generation
-            if len(self._retired) > _RETIRED_MAX:
-                del self._retired[next(iter(self._retired))]
-            if isinstance(gone, Directory):
-                below.extend(gone.children.values())
-            else:
-                self.file_count -= 1
-                self.byte_count -= gone.size
-        if isinstance(node, Directory) and node.parent is not None:
-            node.parent.nlink -= 1
-            node.parent.changed()
+        self._nodes.retire(node)
+        if isinstance(node, Directory):
+            listed = self._listed
+            self._listed = {d: None for d in listed if self._nodes.get(d.fileid) is d}
+        self._gone()
 
-    def _generation(self, fileid: int) -> int:
-        """0, or one more than the node had that lived under this fileid before."""
-        return self._retired.pop(fileid, -1) + 1
+    def _drop(self, directory: Directory) -> None:
+        """Drop the files of a directory; it may be listed otherwise when it is asked for again."""
+        if self._nodes.get(directory.fileid) is not directory:
+            return
+        self._nodes.drop(directory.keep_directories())
+        if self._ttl_s != inf:
+            self._touch(directory)
+        self._gone()
 
-    def _new_fileid(self, path: bytes) -> int:
-        """A free fileid for what is first seen at `path`; directories end in a slash."""
-        fileid = int.from_bytes(blake2b(path, digest_size=8).digest()) & _FILEID_MASK
-        while fileid in self._nodes or not fileid & _LOW_HALF:
-            fileid = fileid + 1 & _FILEID_MASK
-        return fileid
+    def _gone(self) -> None:
+        for told in self.when_gone:
+            told()
 
 
-def _directory(node: Node) -> Directory:
-    if not isinstance(node, Directory):
-        raise NotDirectory(f"{node!r} has no names")
-    return node
+def _nameless(node: Node) -> NotDirectory:
+    return NotDirectory(f"{node!r} has no names")
 
 
-def _require_short(name: bytes) -> None:
+def _require_name(name: bytes) -> None:
+    """Refuse what no entry can be called (RFC 1813 §3.2). Raises AccessDenied, NameTooLong."""
+    if not name or b"/" in name or b"\0" in name:
+        raise AccessDenied(f"{name!r} is no name")
     if len(name) > NAME_BYTES_MAX:
         raise NameTooLong(f"a name of {len(name)} bytes; the most is {NAME_BYTES_MAX}")
 

@@ -11,7 +11,8 @@ from hfnfs.disk.eviction import evict
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.client import NfsClient
-from hfnfs.nfs3.handle import Export, HandleMaker
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HandleMaker
 from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.program import ProgramNfs3
 from hfnfs.nfs3.waiting import Waiting

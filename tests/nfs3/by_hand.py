@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from xdrlib3 import Packer
 
 from hfnfs.nfs3.data import CommitArgs, ReadArgs, Stable, WriteArgs
+from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.listing import ReaddirArgs, ReaddirplusArgs
 from hfnfs.nfs3.names import (
     CreateArgs,
@@ -26,7 +27,8 @@ from hfnfs.vfs.node import FileType
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
-HANDLES = st.binary(max_size=64)
+OUR_HANDLES = st.binary(min_size=HANDLE_BYTES, max_size=HANDLE_BYTES)  # what is hot takes these
+HANDLES = OUR_HANDLES | st.binary(max_size=64)
 NAMES = st.binary(max_size=300)
 VERIFIERS = st.binary(min_size=8, max_size=8)
 TIMES = st.builds(NfsTime3, U32, U32)

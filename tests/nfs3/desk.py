@@ -4,7 +4,8 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from hfnfs.nfs3.access import Access
-from hfnfs.nfs3.handle import Export, HandleMaker
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HandleMaker
 from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.portmap import ProgramPortmap2
 from hfnfs.nfs3.program import PROCEDURES, ProgramNfs3

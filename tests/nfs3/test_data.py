@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hfnfs.nfs3.data import (
     READ_OK,
     READ_RESULT,
     WRITE_ARGS,
+    WRITTEN_BYTES_MAX,
     CommitArgs,
     ReadArgs,
     ReadOk,
@@ -19,6 +22,7 @@ from hfnfs.nfs3.data import (
     decode_write_args,
     encode_read_ok,
 )
+from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import WccData, wcc_attr_of
 from hfnfs.rpc.xdr import decode, encode
@@ -131,18 +135,13 @@ def test_read_args_by_hand_refuse_what_the_declaration_refuses(
     assert_decodes_alike(decode_read_args, READ_ARGS, spoiled(packed, at, byte, cut))
 
 
-@given(
-    st.none() | st.binary(min_size=84, max_size=84),
-    st.booleans(),
-    st.binary(max_size=300),
-    st.booleans(),
-)
+@given(st.binary(min_size=84, max_size=84), st.booleans(), st.binary(max_size=300), st.booleans())
 def test_read_result_by_hand_is_as_declared(
-    fattr3: bytes | None, eof: bool, payload: bytes, as_view: bool
+    fattr3: bytes, eof: bool, payload: bytes, as_view: bool
 ) -> None:
     declared = ReadOk(fattr3, len(payload), eof, payload)
-    result = ReadOk(fattr3, len(payload), eof, memoryview(payload) if as_view else payload)
-    assert joined(encode_read_ok(result)) == encode(READ_RESULT, (Status.OK, declared))
+    packed = encode_read_ok((fattr3, memoryview(payload) if as_view else payload, eof))
+    assert joined(packed) == encode(READ_RESULT, (Status.OK, declared))
     hand = Hand().post_op_attr(fattr3).u32(len(payload), eof).opaque(payload)
     assert encode(READ_OK, declared) == hand.bytes()
 
@@ -180,8 +179,19 @@ def test_write_args_by_hand_refuse_what_the_declaration_refuses(
     assert_decodes_alike(decode_write_args, WRITE_ARGS, spoiled(packed, at, byte, cut))
 
 
-def test_more_than_wtmax_is_refused_by_both() -> None:
-    packed = Hand().opaque(b"").u64(0).u32(0, 0).opaque(bytes(TRANSFER_BYTES_MAX + 4)).bytes()
+async def test_more_than_wtmax_is_well_formed_and_gets_a_status() -> None:
+    desk = Desk()
+    args = WriteArgs(await desk.handle("hello.txt"), 0, 0, Stable.UNSTABLE, b"")
+    for size in (TRANSFER_BYTES_MAX + 4, WRITTEN_BYTES_MAX):
+        args = replace(args, count=size, data=bytes(size))
+        status, _ = await desk.call("WRITE", args, WRITE)
+        assert status is Status.ROFS
+
+
+@pytest.mark.parametrize("handle", [b"", bytes(HANDLE_BYTES)])
+def test_more_than_a_record_holds_is_refused_by_both(handle: bytes) -> None:
+    hand = Hand().opaque(handle).u64(0).u32(0, 0)
+    packed = hand.opaque(bytes(WRITTEN_BYTES_MAX + 4)).bytes()
     assert_decodes_alike(decode_write_args, WRITE_ARGS, packed)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfnfs.nfs3 import pages as pages_module
 from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.listing import (
     ENTRY,
@@ -25,15 +26,17 @@ from hfnfs.nfs3.listing import (
     ReaddirplusOk,
     decode_readdirplus_args,
     encode_page,
-    pack_entry,
-    pack_entry_plus,
 )
+from hfnfs.nfs3.pages import Block, pack_entry, pack_entry_plus
 from hfnfs.nfs3.status import Status
 from hfnfs.rpc.xdr import decode, encode
-from hfnfs.vfs.node import FileType, Node
+from hfnfs.vfs.directory import Directory
+from hfnfs.vfs.node import Node
+from tests.fakes.volume import Folder
 from tests.nfs3.by_hand import READDIRPLUSES, READDIRS, Hand
-from tests.nfs3.desk import SMALL, Desk, ok
+from tests.nfs3.desk import SMALL, Desk, joined, ok
 from tests.nfs3.twins import assert_decodes_alike, spoiled
+from tests.vfs.builders import a_file
 
 READDIR = (READDIR_ARGS, READDIR_RESULT)
 READDIRPLUS = (READDIRPLUS_ARGS, READDIRPLUS_RESULT)
@@ -193,16 +196,61 @@ async def test_listing_a_file_is_notdir() -> None:
     assert answered == (Status.NOTDIR, desk.export.node(handle).fattr3)
 
 
-async def test_a_page_costs_its_own_size_and_not_the_directorys() -> None:
-    desk = Desk()
+async def test_a_page_costs_its_own_size_and_not_the_directorys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk({"many": {f"file-{number:05}": b"" for number in range(5000)}})
     handle = await desk.handle("many")
     first = ok(await desk.call("READDIRPLUS", plus(handle), READDIRPLUS))
-    made = len(desk.export.handles._made)
-    desk.export.handles._made.clear()
-    args = ReaddirplusArgs(handle, first.entries[99].cookie, first.cookieverf, PLENTY, 1000)
-    page = ok(await desk.call("READDIRPLUS", args, READDIRPLUS))
-    assert made > 500
-    assert len(desk.export.handles._made) == len(page.entries) + 1  # one that did not fit
+    made: list[int] = []
+    packs = pages_module.pack_entry_plus
+
+    def noted(cookie: int, name: bytes, node: Node, handle: bytes) -> bytes:
+        made.append(cookie)
+        return packs(cookie, name, node, handle)
+
+    monkeypatch.setattr(pages_module, "pack_entry_plus", noted)
+    args = ReaddirplusArgs(handle, 3000, first.cookieverf, PLENTY, 1000)
+    for _ in range(3):
+        assert ok(await desk.call("READDIRPLUS", args, READDIRPLUS)).entries[0].cookie == 3001
+    assert 0 < len(made) <= 256  # one block, once
+
+
+@pytest.mark.parametrize("plus_", [False, True])
+async def test_a_page_tells_what_is_true_after_a_change(plus_: bool) -> None:
+    folder: dict[str, bytes | Folder] = {f"file-{number:04}": b"x" for number in range(600)}
+    desk = Desk(dict(folder))
+    changes: list[tuple[str, bytes | Folder]] = [
+        ("file-0300", b"longer"),
+        ("new", b"1"),
+        ("file-0000", {"now": b"a folder"}),
+    ]
+    for gone, (name, becomes) in enumerate(changes, 7):
+        async for _ in pages(desk, desk.root, plus_=plus_):
+            pass
+        folder[name] = becomes
+        del folder[f"file-{gone:04}"]
+        desk.far.becomes(dict(folder))
+        entries = [e async for page in pages(desk, desk.root, plus_=plus_) for e in page.entries]
+        assert {e.name.decode() for e in entries} - {".", ".."} == set(folder)
+        for entry in entries[2:]:
+            node = desk.volume.tree.lookup(desk.volume.root, entry.name)
+            assert entry.fileid == node.fileid
+            if plus_:
+                assert entry.name_attributes == node.fattr3
+                assert desk.export.node(entry.name_handle) is node
+
+
+async def test_what_is_kept_of_listings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "KEPT_BYTES_MAX", 100_000)
+    desk = Desk({"many": {f"file-{number:05}": b"" for number in range(5000)}})
+    handle = await desk.handle("many")
+    names = [e.name async for page in pages(desk, handle, plus_=True) for e in page.entries]
+    assert len(names) == 5002
+    many = await desk.node("many")
+    assert isinstance(many, Directory)
+    kept = [block.data for forms in many.blocks.values() for block in forms.values()]
+    assert 50_000 < sum(map(len, kept)) <= 100_000
 
 
 async def test_a_page_is_bounded_whatever_the_client_allows() -> None:
@@ -238,8 +286,7 @@ def test_readdirplus_args_by_hand_refuse_what_the_declaration_refuses(
     assert_decodes_alike(decode_readdirplus_args, READDIRPLUS_ARGS, packed)
 
 
-def node(fileid: int) -> Node:
-    return Node(fileid, 0, FileType.REG, b"", None)
+node = a_file
 
 
 ITEMS = st.lists(
@@ -257,7 +304,7 @@ def test_a_page_of_readdir_by_hand_is_as_declared(
     attributes = node(1).fattr3
     packed = [pack_entry(cookie, name, node(fileid)) for fileid, name, cookie in items]
     declared = ReaddirOk(attributes, VERIFIER, [Entry(*item) for item in items], eof)
-    page = encode_page(Page(attributes, VERIFIER, packed, eof))
+    page = joined(encode_page(Page(attributes, VERIFIER, list(packed), eof)))
     assert page == encode(READDIR_RESULT, (Status.OK, declared))
     hand = Hand().post_op_attr(attributes).fixed(VERIFIER)
     for fileid, name, cookie in items:
@@ -278,7 +325,7 @@ def test_a_page_of_readdirplus_by_hand_is_as_declared(
     packed = [pack_entry_plus(cookie, name, node(fileid), HANDLE) for fileid, name, cookie in items]
     entries = [EntryPlus(*item, node(item[0]).fattr3, HANDLE) for item in items]
     declared = ReaddirplusOk(attributes, VERIFIER, entries, eof)
-    page = encode_page(Page(attributes, VERIFIER, packed, eof))
+    page = joined(encode_page(Page(attributes, VERIFIER, list(packed), eof)))
     assert page == encode(READDIRPLUS_RESULT, (Status.OK, declared))
     hand = Hand().post_op_attr(attributes).fixed(VERIFIER)
     for fileid, name, cookie in items:
@@ -286,3 +333,25 @@ def test_a_page_of_readdirplus_by_hand_is_as_declared(
         hand.post_op_attr(node(fileid).fattr3).u32(1).opaque(HANDLE)
     assert encode(READDIRPLUS_OK, declared) == hand.u32(0, eof).bytes()
     assert [encode(ENTRY_PLUS, entry) for entry in entries] == [item[4:] for item in packed]
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=20),
+    st.integers(0, 22),
+    st.integers(-1, 900),
+    st.integers(-1, 900),
+)
+def test_a_block_gives_as_many_entries_as_there_is_room_for(
+    names: list[bytes], cookie: int, room: int, names_room: int
+) -> None:
+    packed = [pack_entry(number, name, node()) for number, name in enumerate(names, 1)]
+    block = Block(list(range(1, len(names) + 1)), packed, uncounted=4)
+    first = last = min(cookie, len(names))
+    while last < len(names):
+        taken = packed[first : last + 1]
+        if sum(map(len, taken)) > room or sum(map(len, taken)) - 4 * len(taken) > names_room:
+            break
+        last += 1
+    assert block.first_after(cookie) == first
+    assert block.fitting(first, room, names_room) == last
+    assert block.part(first, last) == b"".join(packed[first:last])

@@ -53,11 +53,11 @@ from hfnfs.vfs.node import FileType
 from tests.nfs3.by_hand import (
     CREATES,
     DIR_OPS,
-    HANDLES,
     LINKS,
     MKDIRS,
     MKNODS,
     NAMES,
+    OUR_HANDLES,
     RENAMES,
     SYMLINKS,
     Hand,
@@ -67,7 +67,8 @@ from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 LOOKUP = (LOOKUP_ARGS, LOOKUP_RESULT)
 READLINK = (READLINK_ARGS, READLINK_RESULT)
-FATTRS = st.none() | st.binary(min_size=84, max_size=84)
+PACKED = st.binary(min_size=84, max_size=84)
+FATTRS = st.none() | PACKED
 PLAIN = Sattr3(0o644, None, None, None, (TimeHow.DONT_CHANGE, None), (TimeHow.DONT_CHANGE, None))
 
 
@@ -161,14 +162,13 @@ def test_lookup_args_by_hand_refuse_what_the_declaration_refuses(
     assert_decodes_alike(decode_lookup_args, LOOKUP_ARGS, spoiled(packed, at, byte, cut))
 
 
-@given(HANDLES, FATTRS, FATTRS)
-def test_lookup_result_by_hand_is_as_declared(
-    handle: bytes, node: bytes | None, directory: bytes | None
-) -> None:
+@given(OUR_HANDLES, PACKED, PACKED)
+def test_lookup_result_by_hand_is_as_declared(handle: bytes, node: bytes, directory: bytes) -> None:
     result = LookupOk(handle, node, directory)
-    assert encode_lookup_ok(result) == encode(LOOKUP_RESULT, (Status.OK, result))
-    packed = Hand().opaque(handle).post_op_attr(node).post_op_attr(directory).bytes()
-    assert encode(LOOKUP_OK, result) == packed
+    packed = encode(LOOKUP_RESULT, (Status.OK, result))
+    assert encode_lookup_ok((handle, node, directory)) == packed
+    hand = Hand().opaque(handle).post_op_attr(node).post_op_attr(directory)
+    assert encode(LOOKUP_OK, result) == hand.bytes()
 
 
 # ---------------------------------------------------------------- READLINK

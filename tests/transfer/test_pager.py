@@ -52,7 +52,7 @@ class Mount:
         async with asyncio.timeout(30):
             while True:
                 try:
-                    return bytes(self.data.read(node, offset, count).data), met
+                    return bytes(self.data.read(node, offset, count)[0]), met
                 except NotYet as not_yet:
                     met.append(type(not_yet.need))
                     async with self.pager.meet(not_yet.need):

@@ -9,8 +9,8 @@ from hfnfs.vfs.attributes import (
     ACCESS_READ,
     Attributes,
 )
-from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.node import FileType, Node
+from hfnfs.vfs.node import FileType, Look
+from tests.vfs.builders import look
 
 ALL = 0x3F
 OWNER, GROUP, OTHER = (1000, (5,)), (1001, (100,)), (1002, (5,))
@@ -18,10 +18,8 @@ NOBODY: tuple[None, tuple[int, ...]] = (None, ())
 ROOT = (0, (0,))
 
 
-def node_of(mode: int, *, directory: bool = False) -> Node:
-    node = Directory(1, 0, b"", None) if directory else Node(1, 0, FileType.REG, b"f", None)
-    node.mode, node.uid, node.gid = mode, 1000, 100
-    return node
+def look_of(mode: int, *, directory: bool = False) -> Look:
+    return look(FileType.DIR if directory else FileType.REG, mode)
 
 
 @pytest.mark.parametrize(
@@ -41,24 +39,18 @@ def node_of(mode: int, *, directory: bool = False) -> Node:
 def test_a_file_grants_what_its_mode_says(
     mode: int, caller: tuple[int | None, tuple[int, ...]], expected: int
 ) -> None:
-    assert Attributes(read_only=False).access(node_of(mode), *caller, ALL) == expected
+    assert Attributes(read_only=False).granted(look_of(mode), *caller) == expected
 
 
 def test_a_directory_is_looked_up_and_never_executed() -> None:
     attributes = Attributes(read_only=False)
-    directory = node_of(0o755, directory=True)
-    assert attributes.access(directory, *OTHER, ALL) == ACCESS_READ | ACCESS_LOOKUP
-    assert attributes.access(directory, *OWNER, ALL) == ALL & ~ACCESS_EXECUTE
+    directory = look_of(0o755, directory=True)
+    assert attributes.granted(directory, *OTHER) == ACCESS_READ | ACCESS_LOOKUP
+    assert attributes.granted(directory, *OWNER) == ALL & ~ACCESS_EXECUTE
 
 
 def test_a_read_only_volume_grants_no_change_to_anyone() -> None:
     attributes = Attributes(read_only=True)
     for caller in (OWNER, ROOT):
-        granted = attributes.access(node_of(0o777, directory=True), *caller, ALL)
+        granted = attributes.granted(look_of(0o777, directory=True), *caller)
         assert not granted & (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE)
-
-
-def test_only_what_was_asked_for_is_answered() -> None:
-    assert Attributes(read_only=True).access(node_of(0o777), *OWNER, ACCESS_EXECUTE) == (
-        ACCESS_EXECUTE
-    )

@@ -4,7 +4,7 @@ import pytest
 
 from hfnfs.errors import IsDirectory
 from hfnfs.remote import ContentId
-from hfnfs.vfs.data import Data, Piece3
+from hfnfs.vfs.data import Data
 from hfnfs.vfs.needs import Extent, NotYet, Resident
 from hfnfs.vfs.node import Node
 from tests.vfs.builders import SetClock, file, listing, tree
@@ -61,8 +61,8 @@ def a_file(size: int = 10) -> Node:
 def test_a_read_ends_at_the_file_and_says_so(
     offset: int, count: int, expected: bytes, eof: bool
 ) -> None:
-    piece = Data(FixedExtents()).read(a_file(), offset, count)
-    assert (bytes(piece.data), piece.eof) == (expected, eof)
+    data, ends = Data(FixedExtents()).read(a_file(), offset, count)
+    assert (bytes(data), ends) == (expected, eof)
 
 
 def test_absent_and_unchecked_bytes_are_different_needs() -> None:
@@ -78,7 +78,7 @@ def test_absent_and_unchecked_bytes_are_different_needs() -> None:
 
 
 def test_an_empty_file_asks_for_nothing() -> None:
-    assert Data(FixedExtents(present=False)).read(a_file(0), 0, 100) == Piece3(b"", True)
+    assert Data(FixedExtents(present=False)).read(a_file(0), 0, 100) == (b"", True)
 
 
 def test_a_directory_has_no_bytes() -> None:
