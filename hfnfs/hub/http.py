@@ -289,7 +289,7 @@ class Http:
         return tries
 
     async def _wait_for_lane(self, request: Request, origin: str, deadline: float) -> None:
-        while wait_s := self._pace.wait_s(request.lane, origin):
+        while wait_s := self._pace.claim(request.lane, origin):
             if self.clock.now() + wait_s > deadline:
                 raise RateLimited(
                     f"{origin} takes no more requests ({request.lane.value}) for {wait_s:.0f} s"

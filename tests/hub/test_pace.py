@@ -1,5 +1,7 @@
 """What servers demand in headers, whatever stands there, and how long we wait by ourselves."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +80,95 @@ def test_a_pause_is_of_one_lane_at_one_origin_and_only_grows() -> None:
     assert 30 <= pace.wait_s(Lane.API, ORIGIN) <= 30 + SPREAD_S
     assert pace.wait_s(Lane.FILES, ORIGIN) == 0
     assert pace.wait_s(Lane.API, "https://other.example:443") == 0
+
+
+class Window:
+    """A server's window of requests, and one who asks as fast as a Pace lets it."""
+
+    def __init__(self, quota: int, window_s: float, *, tells_quota: bool = True) -> None:
+        self.clock = Clock()
+        self.pace = Pace(self.clock)
+        self.quota, self.window_s = quota, window_s
+        self.begun = self.clock.now()
+        self.used = 0
+        self.refused = 0
+        self.tells_quota = tells_quota
+
+    def answer(self) -> None:
+        left_s = self.begun + self.window_s - self.clock.now()
+        if left_s <= 0:
+            self.begun, self.used, left_s = self.clock.now(), 0, self.window_s
+        self.used += 1
+        self.refused += self.used > self.quota
+        headers = {"RateLimit": f'"api";r={max(self.quota - self.used, 0)};t={int(left_s) + 1}'}
+        if self.tells_quota:
+            headers["RateLimit-Policy"] = f'"fixed";"api";q={self.quota};w={int(self.window_s)}'
+        self.pace.note(Lane.API, ORIGIN, 200, headers)
+
+    def ask(self, count: int) -> list[float]:
+        """When each of so many requests was sent, seconds from the beginning."""
+        start, sent = self.clock.now(), []
+        for _ in range(count):
+            while wait_s := self.pace.claim(Lane.API, ORIGIN):
+                assert wait_s <= PAUSE_MAX_S + SPREAD_S
+                self.clock.advance(wait_s)
+            sent.append(self.clock.now() - start)
+            self.answer()
+        return sent
+
+
+@pytest.mark.parametrize("tells_quota", [True, False])
+def test_a_burst_goes_at_once_and_what_is_left_is_spread_over_the_window(
+    tells_quota: bool,
+) -> None:
+    window = Window(1000, 300.0, tells_quota=tells_quota)
+    sent = window.ask(1500)
+    assert sent[700] == 0, "three quarters at once"
+    assert window.refused == 0, "the server never had to say 429"
+    gaps = [after - before for before, after in pairwise(sent[800:991])]
+    assert min(gaps) > 0.5, "evenly"
+    assert sent[999] <= 310
+    assert sent[-1] <= 310, "a new window is a new burst"
+
+
+def test_few_requests_are_never_slowed_down() -> None:
+    window = Window(1000, 300.0)
+    for _ in range(50):
+        assert window.ask(4) == [0] * 4
+        window.clock.advance(2)
+
+
+def test_those_under_way_are_counted_before_they_are_answered() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.note(Lane.API, ORIGIN, 200, {"RateLimit": '"api";r=1000;t=100'})
+    claimed = sum(pace.claim(Lane.API, ORIGIN) == 0 for _ in range(2000))
+    assert 700 < claimed < 800
+    assert pace.claim(Lane.FILES, ORIGIN) == 0
+
+
+def test_what_another_mount_used_counts_too() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.note(Lane.API, ORIGIN, 200, {"RateLimit": '"api";r=900;t=100'})
+    pace.note(Lane.API, ORIGIN, 200, {"RateLimit": '"api";r=20;t=99'})
+    assert pace.claim(Lane.API, ORIGIN) == 0
+    assert 4 < pace.claim(Lane.API, ORIGIN) < 6
+    clock.advance(101)
+    assert pace.claim(Lane.API, ORIGIN) == 0
+    assert pace.claim(Lane.API, ORIGIN) == 0
+
+
+@given(st.text(max_size=40), st.integers(0, 2000), st.integers(0, 10**6))
+def test_no_answer_makes_a_budget_that_never_ends(policy: str, remaining: int, reset: int) -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    headers = {"RateLimit": f'"api";r={remaining};t={reset}', "RateLimit-Policy": policy}
+    pace.note(Lane.API, ORIGIN, 200, headers)
+    for _ in range(3):
+        assert 0 <= pace.claim(Lane.API, ORIGIN) <= PAUSE_MAX_S + SPREAD_S
+    clock.advance(PAUSE_MAX_S + SPREAD_S)
+    assert pace.claim(Lane.API, ORIGIN) == 0
 
 
 def test_delays_grow_to_a_bound() -> None:
