@@ -36,6 +36,7 @@ from hfnfs.transfer.opening import Opening
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
+from hfnfs.transfer.whole import Bringer, WholeFiles
 from hfnfs.vfs.attributes import Appearance, Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.ports import Extents
@@ -149,12 +150,17 @@ async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIte
 @asynccontextmanager
 async def _ground(config: MountConfig, cache: Cache, far: _FarSide) -> AsyncIterator[_Ground]:
     state = await asyncio.to_thread(cache.volume_state, far.identity)
-    in_memory = int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
-    extents = cache.extents(config.cache_bytes_max if config.disk_cache else in_memory)
+    extents = cache.extents(_cache_bytes_max(config))
     try:
         yield _Ground(far, extents, state)
     finally:
         await asyncio.to_thread(extents.close)
+
+
+def _cache_bytes_max(config: MountConfig) -> int:
+    if config.disk_cache:
+        return config.cache_bytes_max
+    return int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
 
 
 class _Over(Exception):
@@ -220,15 +226,18 @@ def _pager(
         tasks=tasks,
         stall_timeout_s=config.stall_timeout_s,
     )
+    fetcher: Bringer = Fetcher(
+        remote,
+        extents,
+        config,
+        tasks,
+        clock=ground.far.clock,
+        tripwires=volume.data.tripwires,
+    )
+    if config.cache_mode == "file":
+        fetcher = WholeFiles(fetcher, extents, _cache_bytes_max(config), tasks)
     return RemotePager(
-        fetcher=Fetcher(
-            remote,
-            extents,
-            config,
-            tasks,
-            clock=ground.far.clock,
-            tripwires=volume.data.tripwires,
-        ),
+        fetcher=fetcher,
         listings=listings,
         extents=ground.extents,
         tasks=tasks,

@@ -54,6 +54,7 @@ class MountConfig:
 
     # Reading.
     cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together
+    cache_mode: Literal["block", "file"] = "block"  # file: fetch the rest of what is read, too
     disk_cache: bool = True  # else nothing that is read is written to disk
     # What reading may hold in memory in all: blocks on their way, and without a disk cache those
     # that are kept. 64 readers of 20 files at full windows need less than half of it.

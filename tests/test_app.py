@@ -150,3 +150,18 @@ async def test_bytes_that_storage_altered_are_found_out_and_fetched_again(
         while "another hash" not in caplog.text:  # noqa: ASYNC110  # a thread's work has no event
             await asyncio.sleep(0)
         assert await mount.read_all("noise.bin") == NOISE
+
+
+async def test_with_cache_mode_file_all_of_a_file_comes_after_its_first_read(
+    config: MountConfig,
+) -> None:
+    def kept() -> int:
+        segments = config.cache_dir.glob("blocks/*/*")
+        return sum(segment.stat().st_blocks * 512 for segment in segments)
+
+    async with mounted(replace(config, cache_mode="file")) as mount, asyncio.timeout(60):
+        assert await mount.read("sub/model.safetensors", len(BIG) - 5, 5) == BIG[-5:]
+        while kept() < len(BIG):  # noqa: ASYNC110  # it comes in the background
+            await asyncio.sleep(0)
+    async with mounted(replace(config, offline=True)) as mount:
+        assert await mount.read_all("sub/model.safetensors") == BIG

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -18,6 +19,13 @@ from hfnfs.errors import UsageError
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?P<decimal>B?)(?:IB)?")
 CACHE_BYTES_MIN = 16 * MIB  # less would hold no two read windows
+
+
+class CacheMode(StrEnum):
+    """What is fetched of a file that is read."""
+
+    BLOCK = "block"
+    FILE = "file"
 
 
 def parse_size(text: str) -> int:
@@ -70,6 +78,10 @@ class MountOptions:
     cache_size: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="bound of the cache, "
         "e.g. 500M (default: 10G)")
+    ] = None  # fmt: skip
+    cache_mode: Annotated[
+        CacheMode | None, typer.Option(help="block: keep what is read; file: fetch the rest of a "
+        "file in the background too (default: block)")
     ] = None  # fmt: skip
     no_disk_cache: Annotated[
         bool | None, typer.Option("--no-disk-cache", help="keep what is read in memory alone, up "
@@ -159,6 +171,7 @@ def mount_config(
         raise UsageError(f"the cache {cache_dir} cannot lie below the mount point {mount_point}")
     given: dict[str, object] = {
         "cache_bytes_max": options.cache_size,
+        "cache_mode": options.cache_mode and options.cache_mode.value,
         "disk_cache": False if options.no_disk_cache else None,
         "memory_bytes_max": options.memory_limit,
         "endpoint": options.hub_endpoint,

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.single_flight import SingleFlight
+from hfnfs.transfer.whole import Bringer
 from hfnfs.vfs.needs import Extent, Listed, Named, Need, Resident
 from hfnfs.vfs.ports import Extents
 
@@ -17,7 +17,7 @@ class RemotePager:
     def __init__(
         self,
         *,
-        fetcher: Fetcher,
+        fetcher: Bringer,
         listings: Listings,
         extents: Extents,
         tasks: asyncio.TaskGroup,
