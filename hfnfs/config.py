@@ -60,7 +60,7 @@ class MountConfig:
     # that are kept. 64 readers of 20 files at full windows need less than half of it.
     memory_bytes_max: int = 512 * MIB
     window_bytes_min: int = BLOCK_BYTES  # first read of a content, and random ones
-    window_bytes_max: int = 8 * MIB  # sequential: more only costs memory (hub-and-xet §E.1)
+    window_bytes_max: int = 16 * MIB  # sequential: two requests for each, so not much smaller
     windows_in_flight_max: int = 4  # of one content, beyond which nothing more is read ahead
     # Reading ahead ends when its content was not asked for in so long.
     read_ahead_linger_s: float = 10.0

@@ -1,6 +1,7 @@
 """Xet's content-addressed storage: a token for it, and plans for ranges of its files."""
 
 import asyncio
+from contextlib import suppress
 from typing import NamedTuple
 
 from hfnfs.errors import (
@@ -25,6 +26,8 @@ PLAN_BYTES_MAX = 32 * 1024 * 1024  # of JSON
 EXPIRY_MARGIN_S = 60.0
 # Our clock may be wrong: a token just fetched is used this long, whatever its date says.
 TOKEN_USE_MIN_S = 30.0
+# To be ready for the first read is not worth more of the time in which one waits for a mount.
+PREPARE_TIMEOUT_S = 3.0
 
 
 class Access(NamedTuple):
@@ -51,7 +54,16 @@ class Cas:
 
     async def check_access(self) -> None:
         """Get a token now; a refusal is raised, as of a gated repo."""
-        await self._valid_access()
+        await self.access()
+
+    async def prepare(self) -> None:
+        """Get a token now, so that the first read need not wait for it.
+
+        Where there is none to be had in time, the read that needs one says why.
+        """
+        with suppress(RemoteError, TimeoutError):
+            async with asyncio.timeout(PREPARE_TIMEOUT_S):
+                await self.access()
 
     async def plan(self, content: ContentId, start: int, end: int) -> Plan:
         """How bytes [start, end) of `content` are put together. Raises RemoteError."""
@@ -75,7 +87,7 @@ class Cas:
         return answer
 
     async def _query(self, version: int, content: ContentId, start: int, end: int) -> Answer:
-        access = await self._valid_access()
+        access = await self.access()
         answer = await self._send(access, version, content, (start, end))
         if answer.status == 401:
             access = await self._renewed(access)
@@ -95,7 +107,8 @@ class Cas:
 
     # ------------------------------------------------------------------ token
 
-    async def _valid_access(self) -> Access:
+    async def access(self) -> Access:
+        """Where to read just now, and with what. Raises RemoteError."""
         async with self._renewing:
             if self._access is None or self._is_stale(self._access):
                 self._access = await self._fetched()

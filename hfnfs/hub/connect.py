@@ -76,9 +76,18 @@ class RepoRemote:
         self._xet = XetContent(self._cas, api.http)
         self._plain = PlainContent(api)
 
+    @property
+    def cas(self) -> Cas:
+        """Where its Xet content is."""
+        return self._cas
+
     async def check_access(self) -> None:
         """Raise GatedRepo now rather than at the first read: a gated repo can be listed by all."""
         await self._cas.check_access()
+
+    async def prepare(self) -> None:
+        """Be ready for the first read."""
+        await self._cas.prepare()
 
     async def revision(self) -> Revision:
         """The commit it is pinned to."""
@@ -108,7 +117,17 @@ class BucketRemote:
         self.source = api.source
         self._tree = BucketTree(api)
         self._folder = _Folder(self._tree, api.source.subfolder)
-        self._xet = XetContent(Cas(api, api.url("xet-read-token")), api.http)
+        self._cas = Cas(api, api.url("xet-read-token"))
+        self._xet = XetContent(self._cas, api.http)
+
+    @property
+    def cas(self) -> Cas:
+        """Where its Xet content is."""
+        return self._cas
+
+    async def prepare(self) -> None:
+        """Be ready for the first read."""
+        await self._cas.prepare()
 
     async def revision(self) -> Revision:
         """What the bucket is at now."""
@@ -178,7 +197,9 @@ async def _connected(api: Api) -> RepoRemote | BucketRemote:
         if folder:
             _check_folder(source, (await tree.find([folder])).get(folder))
             await tree.list(folder)
-        return BucketRemote(api)
+        bucket = BucketRemote(api)
+        await bucket.prepare()
+        return bucket
     if folder:
         entry = (await RepoTree(api, revision.token).find([folder]))[folder]
         if entry is None:
@@ -188,6 +209,8 @@ async def _connected(api: Api) -> RepoRemote | BucketRemote:
     remote = RepoRemote(api, revision)
     if is_gated:
         await remote.check_access()
+    else:
+        await remote.prepare()
     return remote
 
 

@@ -3,7 +3,7 @@
 A reader that goes forward is a run. NFS clients send the reads of one run in parallel and out of
 order, several programs read one file at once, and what is cached is seldom asked for here; so a
 read belongs to a run when it lies near what the run has had or was given ahead of its reads.
-Each time a run is given more, its window doubles; the run then has about one window in flight
+Each time a run is given more, its window doubles; the run then has one or two windows
 beyond the furthest read. Any other read begins a run of its own with the smallest window.
 
 A reader slower than the far side would find all it asks for, be heard of no more, and run into

@@ -82,8 +82,8 @@ async def test_an_old_name_becomes_the_canonical_one_by_one_request(local: Hub) 
     assert remote.source.id == "openai-community/gpt2"
     assert remote.immutable
     assert await names(remote) == {"config.json", "onnx"}
-    # One to connect (and one where the old name leads elsewhere), one to list.
-    assert local.http.counters.requests.total() <= 3
+    # One to connect (and one where the old name leads elsewhere), the token, one to list.
+    assert local.http.counters.requests.total() <= 4
 
 
 async def test_every_kind_of_revision_is_pinned_to_its_commit(local: Hub) -> None:
@@ -255,7 +255,19 @@ async def test_the_info_is_asked_for_without_every_file(
 ) -> None:
     server.on("/api/models/a/b/revision/refs%2Fpr%2F1", as_json(GOOD))
     await connect(parse("a/b@refs/pr/1"), account_at(server.url, clock), http)
-    assert [a.query for a in server.asked] == ["expand=sha&expand=lastModified&expand=gated"]
+    assert server.asked[0].query == "expand=sha&expand=lastModified&expand=gated"
+
+
+async def test_the_first_read_need_not_wait_for_a_token(local: Hub) -> None:
+    for text in ("gpt2", "hf://buckets/local/data"):
+        local.hub.counters.clear()
+        await local.connect(text)
+        assert sum("xet-read-token" in asked.path for asked in local.hub.counters.log) == 1
+
+
+async def test_what_has_no_token_can_be_connected_to(local: Hub) -> None:
+    local.hub.faults.add("xet-read-token", status=500, count=None)
+    assert await names(await local.connect("gpt2")) == {"config.json", "onnx"}
 
 
 async def test_a_missing_id_costs_few_requests(server: Server, http: Http, clock: Clock) -> None:

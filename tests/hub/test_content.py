@@ -124,7 +124,6 @@ async def test_4_kib_anywhere_cost_two_requests_and_less_than_a_mib(
     remote: Remote, http: Http
 ) -> None:
     content = await content_of(remote, "big.bin")
-    await read(remote, content, 0, 1)  # the token
     for start in range(100, SIZE - 4096, 700_001):
         requests, received = http.counters.requests.total(), http.counters.bytes.total()
         assert await read(remote, content, start, start + 4096) == BIG[start : start + 4096]
@@ -176,9 +175,10 @@ async def test_a_plain_range_is_one_request_of_just_that_range(remote: Remote, h
     ],
 )
 async def test_a_xet_file_is_read_in_spite_of(
-    remote: Remote, hub: LocalHub, path: str, effects: dict[str, Any]
+    remote: Remote, hub: LocalHub, clock: Clock, path: str, effects: dict[str, Any]
 ) -> None:
     content = await content_of(remote, "big.bin")
+    clock.advance(3600)  # the token has ended
     fault = hub.faults.add(path, **effects)
     assert await read(remote, content, 1000, SIZE - 1000) == BIG[1000:-1000]
     assert fault.count in {0, None}, "the fault was met"
@@ -258,9 +258,16 @@ async def test_a_plain_file_is_read_in_spite_of(
     ],
 )
 async def test_what_stays_wrong_ends_in_its_error_after_few_requests(
-    remote: Remote, hub: LocalHub, path: str, effects: dict[str, Any], kind: type[RemoteError]
+    hub: LocalHub,
+    http: Http,
+    clock: Clock,
+    path: str,
+    effects: dict[str, Any],
+    kind: type[RemoteError],
 ) -> None:
+    remote = await connect(parse("org/m"), account_at(hub.endpoint, clock, None), http)
     content = await content_of(remote, "big.bin")
+    clock.advance(3600)  # the token has ended
     hub.faults.add(path, count=None, **effects)
     hub.counters.clear()
     with pytest.raises(kind) as error:

@@ -11,6 +11,7 @@ from hfnfs.disk.extents import DiskExtents
 from hfnfs.errors import NoSpace, RemoteCorrupt, RemoteError, RemoteUnavailable, TryLater
 from hfnfs.remote import ContentId
 from hfnfs.transfer.fetch import Fetcher
+from hfnfs.vfs.ports import Tripwires
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote, Pattern
 
@@ -28,7 +29,7 @@ def extents(tmp_path: Path) -> Iterator[DiskExtents]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> MountConfig:
-    return MountConfig("me/repo", tmp_path)
+    return MountConfig("me/repo", tmp_path, window_bytes_max=8 * MIB)
 
 
 def fetcher_of(
@@ -357,6 +358,68 @@ async def test_reading_ahead_gives_way_to_what_is_asked_for(
         await until(lambda: all(caller.done() for caller in callers))
         await fetcher.bring(a, 0, 16 * MIB)  # what gave way is fetched when it is needed
     read(extents, remote, a, 0, 16 * MIB)
+
+
+async def test_a_reader_that_finds_all_in_the_cache_is_read_ahead_of(
+    extents: DiskExtents, config: MountConfig
+) -> None:
+    remote, misses = far_side(a=64 * MIB), 0
+    tripwires: Tripwires = {}
+    content = remote.content("a")
+    async with asyncio.TaskGroup() as tasks:
+        fetcher = Fetcher(remote, extents, config, tasks, clock=FakeClock(), tripwires=tripwires)
+        for at in range(0, 64 * MIB, MIB):
+            is_over_wire = any(at <= wire < at + MIB for wire in tripwires.get(content.key, ()))
+            is_missed = extents.read(content, at, at + MIB) is None
+            if is_missed or is_over_wire:
+                await fetcher.bring(content, at, at + MIB)
+                assert not any(at <= w < at + MIB for w in tripwires.get(content.key, ()))
+            misses += is_missed
+            await until(lambda: not fetcher._flying)  # a slow reader
+    assert misses <= 2
+    assert content.key not in tripwires
+    assert remote.bytes_sent["a"] == 64 * MIB
+
+
+async def test_reading_ahead_ends_when_its_reader_is_gone(
+    extents: DiskExtents, config: MountConfig
+) -> None:
+    remote, clock = far_side(a=GIB), FakeClock()
+    content = remote.content("a")
+    async with asyncio.TaskGroup() as tasks:
+        fetcher = Fetcher(remote, extents, config, tasks, clock=clock, tripwires={})
+        for at in range(0, 16 * MIB, MIB):
+            await fetcher.bring(content, at, at + MIB)
+        await until(lambda: not fetcher._flying)
+        gap = extents.gap(content, 0, GIB)
+        assert gap is not None
+        await read_slowly(fetcher, remote, content, gap[0])
+        assert remote.streaming >= 1
+        clock.advance(config.read_ahead_linger_s)
+        sent = remote.bytes_sent["a"]
+        remote.pieces_gate.open()
+    assert remote.bytes_sent["a"] - sent < MIB, "of whole windows of 8 MiB"
+
+
+async def test_memory_is_bounded_over_all_files(extents: DiskExtents, config: MountConfig) -> None:
+    remote = far_side(**{f"f{n}": 64 * MIB for n in range(20)})
+    contents = [remote.content(path) for path in remote.files]
+    most = 0
+    async with asyncio.TaskGroup() as tasks:
+        config = replace(config, memory_bytes_max=64 * MIB)
+        fetcher = fetcher_of(remote, extents, config, tasks)
+
+        async def reader(n: int) -> None:
+            nonlocal most
+            content = contents[n % len(contents)]
+            start = n // len(contents) * 16 * MIB
+            for at in range(start, start + 4 * MIB, MIB):
+                await fetcher.bring(content, at, at + MIB)
+                most = max(most, fetcher.room.bytes_taken)
+
+        for n in range(64):
+            tasks.create_task(reader(n))
+    assert 0 < most <= 32 * MIB
 
 
 async def test_the_end_of_the_mount_ends_streams_and_waiters(

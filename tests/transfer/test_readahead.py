@@ -1,6 +1,7 @@
 import random
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,6 +123,46 @@ def test_a_reader_that_found_much_in_the_cache_is_the_same_run() -> None:
     last = max(plan.end for plan in plans)
     assert last > 64 * MIB + 4 * MIB
     assert history.plan(last, last + MIB).window == 8 * MIB
+
+
+def test_who_reads_over_a_wire_is_given_more_and_the_wire_moves_on() -> None:
+    """A reader that finds everything in the cache is heard of by its wires alone."""
+    history = History(GIB, WINDOWS)
+    sequential(history, 32 * MIB, MIB)
+    given_up_to, asked = 0, 0
+    for at in range(32 * MIB, 512 * MIB, 128 * KIB):
+        end = at + 128 * KIB
+        if not any(at <= wire < end for wire in history.wires):
+            continue
+        given_up_to = max(given_up_to, history.plan(at, end).end)
+        asked += 1
+        assert given_up_to >= end + WINDOWS.bytes_max
+        assert not any(at <= wire < end for wire in history.wires)
+    assert asked == pytest.approx((512 - 32) * MIB / WINDOWS.bytes_max, abs=2)
+
+
+def test_random_reads_stretch_no_wires() -> None:
+    history = History(64 * GIB, WINDOWS)
+    for offset in random.Random(5).sample(range(0, 64 * GIB, 4 * KIB), 300):
+        history.plan(offset, offset + 4 * KIB)
+        assert not history.wires
+
+
+def test_no_wire_is_left_once_all_is_given() -> None:
+    history = History(64 * MIB, WINDOWS)
+    sequential(history, 64 * MIB, MIB)
+    assert not history.wires
+
+
+@given(seed=st.integers())
+def test_a_wire_is_never_left_where_was_just_read(seed: int) -> None:
+    chance = random.Random(seed)
+    history = History(256 * MIB, WINDOWS)
+    for _ in range(200):
+        base = chance.choice([0, 64 * MIB, 65 * MIB, 128 * MIB])
+        start = base + chance.randrange(40) * 512 * KIB
+        history.plan(start, start + MIB)
+        assert not any(start <= wire < start + MIB for wire in history.wires)
 
 
 def test_several_readers_are_followed_at_once() -> None:

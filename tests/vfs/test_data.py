@@ -84,3 +84,13 @@ def test_an_empty_file_asks_for_nothing() -> None:
 def test_a_directory_has_no_bytes() -> None:
     with pytest.raises(IsDirectory):
         Data(FixedExtents()).read(tree(SetClock()).root, 0, 1)
+
+
+def test_who_reads_over_a_tripwire_is_told_of_though_it_has_its_bytes() -> None:
+    data, node = Data(FixedExtents()), a_file()
+    assert node.content is not None
+    data.tripwires[node.content.key] = (3, 7)
+    assert data.read(node, 4, 3) == (b"456", False)
+    with pytest.raises(NotYet) as caught:
+        data.read(node, 5, 3)
+    assert caught.value.need == Extent(node.content, 5, 8)
