@@ -198,7 +198,7 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
     ttl_s = inf if ground.far.remote.immutable else max(config.metadata_ttl_s, _TTL_S_MIN)
     tree = Tree(
         appearance,
-        Freshness(ttl_s, config.lookups_before_listing),
+        Freshness(ttl_s, config.lookups_before_listing, config.nodes_soft_max),
         boot_verifier=secrets.token_bytes(8),
         clock=ground.far.clock,
     )

@@ -51,6 +51,9 @@ class MountConfig:
     metadata_ttl_s: float = 10.0
     # Lookups of single names in a directory that is not listed before the whole is.
     lookups_before_listing: int = 3
+    # Files and directories held in memory, at some 600 bytes each; beyond it those that nobody
+    # uses are forgotten, and listed again when they are asked for.
+    nodes_soft_max: int = 1_000_000
 
     # Reading.
     cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together

@@ -108,6 +108,11 @@ class MountOptions:
         int | None, typer.Option(min=0, max=86_400_000, metavar="MS", help="how long names and "
         "attributes may be out of date, here and in the kernel (default: 10000)")
     ] = None  # fmt: skip
+    inode_soft_limit: Annotated[
+        int | None, typer.Option(min=1000, metavar="N", help="files and directories held in "
+        "memory, about 600 bytes each; unused ones beyond it are forgotten and listed again when "
+        "asked for (default: 1000000)")
+    ] = None  # fmt: skip
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="port to serve on (default: any that is free)"),
@@ -180,6 +185,7 @@ def mount_config(
         "offline": options.offline,
         "file_mode": options.file_mode,
         "directory_mode": options.dir_mode,
+        "nodes_soft_max": options.inode_soft_limit,
         "port": options.port,
     }
     if options.metadata_ttl_ms is not None:

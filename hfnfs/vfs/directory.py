@@ -14,7 +14,7 @@ as the bytes of a page, they keep in `blocks`, where it is forgotten when an ent
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -84,14 +84,15 @@ class Directory(Node):
             node.cookie = 0
         self._start_numbering()
 
-    def number(self, node: Node) -> None:
-        """Give a child its place in the listing, behind all others."""
-        cookie = node.cookie = self._next_cookie
-        self._next_cookie = cookie + 1
-        self._numbers.append(cookie)
-        self._in_order.append(node)
-        if self.blocks:
-            self.forget_block(cookie)
+    def number(self, nodes: Sequence[Node]) -> None:
+        """Give children their places in the listing, behind all others."""
+        first = self._next_cookie
+        self._next_cookie = first + len(nodes)
+        for cookie, node in enumerate(nodes, first):
+            node.cookie = cookie
+        self._numbers.extend(range(first, self._next_cookie))
+        self._in_order.extend(nodes)
+        self.forget_block(first)  # the others are new
 
     def remove(self, name: bytes) -> Node:
         """Take a name away; the cookies of all others stay what they are."""

@@ -30,9 +30,7 @@ class Nodes:
         self.file_count = 0
         self.byte_count = 0
         self.get = self._alive.get
-        self.root = Directory(self._free_fileid(b"/"), 0, self._directory_look, b"", None)
-        self._date(self.root, None)
-        self._alive[self.root.fileid] = self.root
+        self.root = self._add_directory(b"", b"", None, None)
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -40,21 +38,24 @@ class Nodes:
     def maker(self, directory: Directory, path: str) -> Callable[[bytes, RemoteEntry], Node]:
         """Give what makes nodes of the entries of a directory at `path` ("" is the root)."""
         prefix = f"{path}/".encode()
+        alive, generations, look = self._alive, self._generations, self._file_look
+        undated_ns = self._appearance.modified_ns
 
         def make(name: bytes, entry: RemoteEntry) -> Node:
-            node: Node
             if entry.kind is Kind.DIRECTORY:
-                fileid = self._free_fileid(prefix + name + b"/")
-                generation = self._generations.pop(fileid, 0)
-                node = Directory(fileid, generation, self._directory_look, name, directory)
-            else:
-                fileid = self._free_fileid(prefix + name)
-                generation = self._generations.pop(fileid, 0)
-                node = Node(fileid, generation, self._file_look, name, directory)
-                self.fill(node, entry)
-                self.file_count += 1
-            self._date(node, entry.mtime_ns)
-            self._alive[fileid] = node
+                return self._add_directory(prefix, name, directory, entry.mtime_ns)
+            fileid = _hashed(prefix + name)
+            if fileid in alive or not fileid & _LOW_HALF:
+                fileid = self._free_after(fileid)
+            generation = generations.pop(fileid, 0) if generations else 0
+            node = alive[fileid] = Node(fileid, generation, look, name, directory)
+            content = node.content = entry.content
+            if content is not None:
+                node.size = content.size
+                self.byte_count += content.size
+            date = entry.mtime_ns
+            node.atime_ns = node.mtime_ns = node.ctime_ns = undated_ns if date is None else date
+            self.file_count += 1
             return node
 
         return make
@@ -90,13 +91,24 @@ class Nodes:
             self.file_count -= 1
             self.byte_count -= node.size
 
-    def _date(self, node: Node, mtime_ns: int | None) -> None:
+    def _add_directory(
+        self, prefix: bytes, name: bytes, parent: Directory | None, mtime_ns: int | None
+    ) -> Directory:
+        fileid = self._free_after(_hashed(prefix + name + b"/"))
+        generation = self._generations.pop(fileid, 0)
+        node = Directory(fileid, generation, self._directory_look, name, parent)
         date = self._appearance.modified_ns if mtime_ns is None else mtime_ns
         node.atime_ns = node.mtime_ns = node.ctime_ns = date
+        self._alive[fileid] = node
+        return node
 
-    def _free_fileid(self, path: bytes) -> int:
-        """A free fileid for what is first seen at `path`; directories end in a slash."""
-        fileid = int.from_bytes(blake2b(path, digest_size=8).digest()) & _FILEID_MASK
+    def _free_after(self, fileid: int) -> int:
+        """The first free fileid from there on; that two paths have one hash is not to be seen."""
         while fileid in self._alive or not fileid & _LOW_HALF:
             fileid = fileid + 1 & _FILEID_MASK
         return fileid
+
+
+def _hashed(path: bytes) -> int:
+    """The fileid of what is first seen at `path`; directories end in a slash."""
+    return int.from_bytes(blake2b(path, digest_size=8).digest()) & _FILEID_MASK

@@ -32,10 +32,11 @@ _SLICE_ENTRIES = 256
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How long what the far side said is believed."""
+    """How long what the far side said is believed, and how much of it is kept."""
 
     ttl_s: float  # age at which a listing or a found name is asked for again; inf: never
     lookups_before_listing: int
+    nodes_soft_max: int = 1_000_000  # in memory; beyond it those that nobody uses are dropped
 
 
 class Tree:
@@ -46,6 +47,7 @@ class Tree:
     ) -> None:
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
+        self._nodes_soft_max = freshness.nodes_soft_max
         self._boot_verifier = boot_verifier
         self._clock = clock
         self._now = clock.now
@@ -191,21 +193,21 @@ class Tree:
         self._show(directory, draft)
         directory.asked[name] = self._now()
 
-    def trim(self, nodes_max: int) -> None:
-        """Drop files of directories that nobody used since they were last looked at.
+    def trim(self) -> None:
+        """Drop files of directories that were not used for longest, if there are too many nodes.
 
-        Until at most `nodes_max` nodes are left or only the directory that was listed last; those
-        that are in use are dropped only after all others.
+        Those that were used since the last time are dropped only after all others, and the one
+        that was listed last is not.
         """
         second_chances = len(self._listed)
-        while len(self._nodes) > nodes_max and len(self._listed) > 1:
+        while len(self._nodes) > self._nodes_soft_max and len(self._listed) > 1:
             directory = next(iter(self._listed))
             del self._listed[directory]
             if directory.is_used and second_chances:
                 second_chances -= 1
                 directory.is_used = False
                 self._listed[directory] = None
-            else:
+            elif any(not isinstance(node, Directory) for node in directory.children.values()):
                 self._drop(directory)
 
     def _make_ready(self, directory: Directory, draft: Draft, batch: list[RemoteEntry]) -> None:
@@ -215,12 +217,11 @@ class Tree:
         make = self._nodes.maker(directory, self.path(directory))
         made = {name: make(name, entry) for name, entry in found.appeared}
         draft.take(found, made)
-        for name in found.names:
-            node = made.get(name) or shown[name]
-            if directory.listed_at is None:
-                directory.number(node)  # nobody can see it yet
-            elif not node.cookie:
-                draft.unnumbered.append(node)
+        nodes = [made.get(name) or shown[name] for name in found.names]
+        if directory.listed_at is None:
+            directory.number(nodes)  # nobody can see it yet
+        else:
+            draft.unnumbered += [node for node in nodes if not node.cookie]
 
     def _show_listing(self, directory: Directory, draft: Draft, listing: Listing) -> None:
         shown = directory.children
@@ -231,9 +232,8 @@ class Tree:
             directory.asked.clear()
             directory.verifier = _verifier_of(listing) or directory.verifier or self._boot_verifier
         self._show(directory, draft)
-        for node in draft.unnumbered:
-            if not node.cookie:
-                directory.number(node)
+        shown = directory.children
+        directory.number([n for n in draft.unnumbered if not n.cookie and shown.get(n.name) is n])
         directory.draft = None
         directory.listed_at = self._now()
         directory.is_used = True
@@ -282,8 +282,6 @@ class Tree:
 
     def _drop(self, directory: Directory) -> None:
         """Drop the files of a directory; it may be listed otherwise when it is asked for again."""
-        if self._nodes.get(directory.fileid) is not directory:
-            return
         self._nodes.drop(directory.keep_directories())
         if self._ttl_s != inf:
             self._touch(directory)

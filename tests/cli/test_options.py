@@ -85,6 +85,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
             file_mode=0o400,
             dir_mode=0o500,
             metadata_ttl_ms=1500,
+            inode_soft_limit=5000,
             port=20049,
             offline=True,
         )
@@ -96,6 +97,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert made.cache_mode == "file"
     assert (made.disk_cache, made.memory_bytes_max) == (False, 64 * MIB)
     assert (made.metadata_ttl_s, made.port, made.offline) == (1.5, 20049, True)
+    assert made.nodes_soft_max == 5000
 
 
 def test_no_token_is_in_what_a_config_prints() -> None:
@@ -150,6 +152,7 @@ EXAMPLES: list[tuple[str, list[str], Any]] = [
     ("dir_mode", ["--dir-mode", "750"], 0o750),
     ("read_only", ["--read-only"], True),
     ("metadata_ttl_ms", ["--metadata-ttl-ms", "0"], 0),
+    ("inode_soft_limit", ["--inode-soft-limit", "1000"], 1000),
     ("port", ["--port", "2049"], 2049),
     ("serve_only", ["--serve-only"], True),
     ("offline", ["--offline"], True),

@@ -58,7 +58,9 @@ class MemoryExtents:
 class FarSide:
     """A volume, what it shows, and the Pager that brings it in."""
 
-    def __init__(self, folder: Folder, *, file_mode: int = 0o444) -> None:
+    def __init__(
+        self, folder: Folder, *, file_mode: int = 0o444, nodes_soft_max: int = 1_000_000
+    ) -> None:
         self.folder = folder
         self.clock = FakeClock()
         self.extents = MemoryExtents()
@@ -66,7 +68,8 @@ class FarSide:
             fsid=7, uid=1000, gid=100, file_mode=file_mode, directory_mode=0o555,
             modified_ns=MODIFIED_NS,
         )  # fmt: skip
-        tree = Tree(appearance, Freshness(10.0, 3), boot_verifier=b"bootboot", clock=self.clock)
+        freshness = Freshness(10.0, 3, nodes_soft_max)
+        tree = Tree(appearance, freshness, boot_verifier=b"bootboot", clock=self.clock)
         self.volume = Volume(
             VOLUME_ID,
             Revision("sha", MODIFIED_NS, total_bytes=12345, total_files=67),

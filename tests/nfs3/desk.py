@@ -42,8 +42,10 @@ def user(uid: int, gid: int, *gids: int) -> Caller:
 class Desk:
     """A far side, the export of its volume and the three programs."""
 
-    def __init__(self, folder: Folder = SMALL, *, deadline_s: float = 20.0) -> None:
-        self.far = FarSide(folder)
+    def __init__(
+        self, folder: Folder = SMALL, *, deadline_s: float = 20.0, nodes_soft_max: int = 1_000_000
+    ) -> None:
+        self.far = FarSide(folder, nodes_soft_max=nodes_soft_max)
         self.volume = self.far.volume
         self.export = Export(self.volume, HandleMaker(KEY, self.volume.id))
         self.access = Access()

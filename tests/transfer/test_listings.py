@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -19,12 +20,17 @@ FILES = {"a": b"1", "b": b"22", "sub/c": b"333", "sub/deep/d": b"4444", "é": b"
 class Side:
     """A tree over a far side, with what makes it meet its needs."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, ttl_s: float = 10.0, patience_s: float = 60.0):
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        ttl_s: float = 10.0,
+        patience_s: float = 60.0,
+        nodes_soft_max: int = 1000,
+    ):
         self.clock = FakeClock()
         self.remote = FakeRemote(FILES)
-        self.tree = Tree(
-            APPEARANCE, Freshness(ttl_s, 3), boot_verifier=b"bootboot", clock=self.clock
-        )
+        freshness = Freshness(ttl_s, 3, nodes_soft_max)
+        self.tree = Tree(APPEARANCE, freshness, boot_verifier=b"bootboot", clock=self.clock)
         self.listings = Listings(
             self.remote, self.tree, clock=self.clock, tasks=tasks, stall_timeout_s=patience_s
         )
@@ -214,6 +220,33 @@ async def test_a_far_side_that_says_nothing_is_given_up(method: str) -> None:
             asking = side.listings.named(side.root, b"a")
         with pytest.raises(RemoteUnavailable, match="no answer"):
             await asking
+
+
+async def test_others_are_served_while_a_large_listing_is_taken_in() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        side.remote = FakeRemote({f"file-{number}": b"" for number in range(3000)})
+        side.listings = Listings(
+            side.remote, side.tree, clock=side.clock, tasks=tasks, stall_timeout_s=60.0
+        )
+        listing = tasks.create_task(side.listings.listed(side.root, side.clock.now()))
+        taken_in = [side.tree.file_count]
+        while not listing.done():
+            await asyncio.sleep(0)
+            taken_in.append(side.tree.file_count)
+    steps = [after - before for before, after in pairwise(taken_in)]
+    assert sum(steps) == 3000
+    assert max(steps) <= 256
+
+
+async def test_nodes_that_nobody_uses_make_room_for_a_listing() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks, nodes_soft_max=1)
+        for directory in ("", "sub"):
+            node = side.tree.root if not directory else await side.lookup(b"sub")
+            await side.listings.listed(node.fileid, side.clock.now())
+        assert set(side.tree.root.children) == {b"sub"}
+        assert (await side.lookup(b"a")).name == b"a"
 
 
 async def test_a_directory_that_is_gone_is_stale() -> None:

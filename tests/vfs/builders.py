@@ -36,8 +36,11 @@ def listing(*entries: RemoteEntry, revision: str = "") -> Listing:
     return Listing(revision, {entry.name: entry for entry in entries})
 
 
-def tree(clock: SetClock, ttl_s: float = 10.0, lookups: int = 3) -> Tree:
-    return Tree(APPEARANCE, Freshness(ttl_s, lookups), boot_verifier=b"bootboot", clock=clock)
+def tree(
+    clock: SetClock, ttl_s: float = 10.0, lookups: int = 3, nodes_soft_max: int = 1_000_000
+) -> Tree:
+    freshness = Freshness(ttl_s, lookups, nodes_soft_max)
+    return Tree(APPEARANCE, freshness, boot_verifier=b"bootboot", clock=clock)
 
 
 def look(type_: FileType = FileType.REG, mode: int = 0o444) -> Look:

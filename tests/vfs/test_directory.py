@@ -18,7 +18,7 @@ def directory_of(*names: bytes) -> Directory:
 def add(directory: Directory, name: bytes) -> Node:
     node = a_file(hash(name) & 0xFFFF, name, directory)
     directory.put({name: node})
-    directory.number(node)
+    directory.number([node])
     return node
 
 

@@ -38,7 +38,7 @@ def test_what_was_packed_of_a_block_is_forgotten_with_the_attributes() -> None:
     directory = a_directory()
     node = a_file(2, b"f", directory)
     directory.put({b"f": node})
-    directory.number(node)
+    directory.number([node])
     number = directory.block_after(0)
     assert number is not None
     directory.blocks[number] = "packed"
