@@ -20,6 +20,7 @@ from hfnfs.disk.memory import MemoryCache, MemoryExtents
 from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Counters, Http
 from hfnfs.hub.source import Source, parse
+from hfnfs.hub.xet_reader import HfXetReader
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HandleMaker
@@ -32,7 +33,7 @@ from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.listings import Listings
-from hfnfs.transfer.opening import Opening
+from hfnfs.transfer.opening import Opening, ReadBy
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
@@ -136,15 +137,29 @@ async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIte
     )
     source = parse(config.source, config.kind, config.revision, endpoint=account.endpoint)
     offline = config.offline or await is_offline()
-    async with Http(
-        clock,
-        connect_timeout_s=config.connect_timeout_s,
-        read_timeout_s=config.read_timeout_s,
-        offline=offline,
-    ) as http:
-        opened = await Opening(account, http, cache, clock).open(source, offline=offline)
+    async with (
+        Http(
+            clock,
+            connect_timeout_s=config.connect_timeout_s,
+            read_timeout_s=config.read_timeout_s,
+            offline=offline,
+        ) as http,
+        _reader(config, http) as read_by,
+    ):
+        opening = Opening(account, http, cache, clock, read_by)
+        opened = await opening.open(source, offline=offline)
         identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
         yield _FarSide(clock, http, opened.source, opened.revision, opened.remote, identity)
+
+
+@asynccontextmanager
+async def _reader(config: MountConfig, http: Http) -> AsyncIterator[ReadBy | None]:
+    """Who reads Xet content; None: the remote itself."""
+    if config.reader == "hfnfs":
+        yield None
+        return
+    with await asyncio.to_thread(HfXetReader, http) as reader:
+        yield reader.over
 
 
 @asynccontextmanager

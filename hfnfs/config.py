@@ -62,6 +62,9 @@ class MountConfig:
     # What reading may hold in memory in all: blocks on their way, and without a disk cache those
     # that are kept. 64 readers of 20 files at full windows need less than half of it.
     memory_bytes_max: int = 512 * MIB
+    # hf-xet: hf_xet reads Xet content instead of our own reader. It pays where many connections
+    # at once do; the first byte comes later.
+    reader: Literal["hfnfs", "hf-xet"] = "hfnfs"
     window_bytes_min: int = BLOCK_BYTES  # first read of a content, and random ones
     window_bytes_max: int = 16 * MIB  # sequential: two requests for each, so not much smaller
     windows_in_flight_max: int = 4  # of one content, beyond which nothing more is read ahead

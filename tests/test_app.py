@@ -136,6 +136,12 @@ async def test_without_a_disk_cache_what_was_read_is_not_fetched_again(
         assert not hub.counters.log
 
 
+async def test_hf_xet_reads_the_same_bytes(config: MountConfig) -> None:
+    async with mounted(replace(config, reader="hf-xet")) as mount:
+        for path, data in FILES.items():
+            assert await mount.read_all(path) == data
+
+
 @pytest.mark.logs_errors
 async def test_bytes_that_storage_altered_are_found_out_and_fetched_again(
     config: MountConfig,

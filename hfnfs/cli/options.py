@@ -28,6 +28,13 @@ class CacheMode(StrEnum):
     FILE = "file"
 
 
+class Reader(StrEnum):
+    """Who reads Xet content."""
+
+    HFNFS = "hfnfs"
+    HF_XET = "hf-xet"
+
+
 def parse_size(text: str) -> int:
     """Bytes of "1048576", "512M", "10GiB" (powers of 1024) or "10GB" (powers of 1000)."""
     match = _SIZE.fullmatch(text.strip().upper())
@@ -90,6 +97,10 @@ class MountOptions:
     memory_limit: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="what reading may hold in "
         "memory (default: 512M)")
+    ] = None  # fmt: skip
+    reader: Annotated[
+        Reader | None, typer.Option(help="who reads Xet content: hfnfs itself or hf_xet (default: "
+        "hfnfs)")
     ] = None  # fmt: skip
     uid: Annotated[int | None, typer.Option(min=0, help="owner shown (default: you)")] = None
     gid: Annotated[int | None, typer.Option(min=0, help="group shown (default: yours)")] = None
@@ -179,6 +190,7 @@ def mount_config(
         "cache_mode": options.cache_mode and options.cache_mode.value,
         "disk_cache": False if options.no_disk_cache else None,
         "memory_bytes_max": options.memory_limit,
+        "reader": options.reader and options.reader.value,
         "endpoint": options.hub_endpoint,
         "token": options.hf_token,
         "token_file": options.token_file,

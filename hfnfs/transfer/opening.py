@@ -7,8 +7,9 @@ else                         connect; no answer at all: what is kept, with a war
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from hfnfs.clock import Clock
 from hfnfs.disk.names import KeptNames, KnownSource, KnownSources
@@ -25,6 +26,13 @@ _DEFAULT_BRANCH = "main"
 _SHORT_SHA = 7
 
 _log = logging.getLogger(__name__)
+
+
+ReadBy: TypeAlias = Callable[[RepoRemote | BucketRemote], Remote]
+
+
+def _as_it_is(remote: RepoRemote | BucketRemote) -> Remote:
+    return remote
 
 
 class Memory(Protocol):
@@ -58,11 +66,19 @@ class _Known(NamedTuple):
 class Opening:
     """Opens sources as one account sees them."""
 
-    def __init__(self, account: Account, http: Http, memory: Memory, clock: Clock) -> None:
+    def __init__(
+        self,
+        account: Account,
+        http: Http,
+        memory: Memory,
+        clock: Clock,
+        read_by: ReadBy | None = None,
+    ) -> None:
         self._account = account
         self._http = http
         self._memory = memory
         self._clock = clock
+        self._read_by = read_by or _as_it_is
 
     async def open(self, source: Source, *, offline: bool) -> Opened:
         """What `source` names. Raises RemoteError."""
@@ -85,7 +101,7 @@ class Opening:
                 raise
             return self._left_alone(*known, error)
         await self._remember(source, remote.source, revision)
-        return self._opened(remote, remote.source, revision)
+        return self._opened(self._read_by(remote), remote.source, revision)
 
     # ------------------------------------------------------------- what is known
 
@@ -142,11 +158,9 @@ class Opening:
 
     def _unasked(self, source: Source, revision: Revision) -> Opened:
         remote = assumed(source, revision, self._account, self._http)
-        return self._opened(remote, source, revision)
+        return self._opened(self._read_by(remote), source, revision)
 
-    def _opened(
-        self, remote: RepoRemote | BucketRemote | NoRemote, source: Source, revision: Revision
-    ) -> Opened:
+    def _opened(self, remote: Remote, source: Source, revision: Revision) -> Opened:
         kept = KeptRemote(
             remote,
             self._names_of(source),

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from hfnfs.cli.options import (
     CacheMode,
     MountOptions,
+    Reader,
     mount_config,
     parse_mode,
     parse_size,
@@ -78,6 +79,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
             cache_dir=tmp_path,
             cache_size=20 * MIB,
             cache_mode=CacheMode.FILE,
+            reader=Reader.HF_XET,
             no_disk_cache=True,
             memory_limit=64 * MIB,
             uid=0,
@@ -94,7 +96,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert (made.endpoint, made.cache_dir) == ("http://127.0.0.1:1", tmp_path)
     assert (made.cache_bytes_max, made.uid, made.gid) == (20 * MIB, 0, 7)
     assert (made.file_mode, made.directory_mode) == (0o400, 0o500)
-    assert made.cache_mode == "file"
+    assert (made.cache_mode, made.reader) == ("file", "hf-xet")
     assert (made.disk_cache, made.memory_bytes_max) == (False, 64 * MIB)
     assert (made.metadata_ttl_s, made.port, made.offline) == (1.5, 20049, True)
     assert made.nodes_soft_max == 5000
@@ -156,6 +158,7 @@ EXAMPLES: list[tuple[str, list[str], Any]] = [
     ("port", ["--port", "2049"], 2049),
     ("serve_only", ["--serve-only"], True),
     ("offline", ["--offline"], True),
+    ("reader", ["--reader", "hf-xet"], "hf-xet"),
     ("cache_mode", ["--cache-mode", "file"], "file"),
     ("no_disk_cache", ["--no-disk-cache"], True),
     ("memory_limit", ["--memory-limit", "64M"], 64 * MIB),
