@@ -32,12 +32,13 @@ from hfnfs.remote import Remote, Revision
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
 from hfnfs.transfer.fetch import Fetcher
+from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.opening import Opening, ReadBy
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
-from hfnfs.transfer.whole import Bringer, WholeFiles
+from hfnfs.transfer.whole import Bringer, EveryFile, WholeFiles
 from hfnfs.vfs.attributes import Appearance, Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.ports import Extents
@@ -241,7 +242,7 @@ def _pager(
         tasks=tasks,
         stall_timeout_s=config.stall_timeout_s,
     )
-    fetcher: Bringer = Fetcher(
+    fetcher = Fetcher(
         remote,
         extents,
         config,
@@ -249,10 +250,14 @@ def _pager(
         clock=ground.far.clock,
         tripwires=volume.data.tripwires,
     )
-    if config.cache_mode == "file":
-        fetcher = WholeFiles(fetcher, extents, _cache_bytes_max(config), tasks)
+    whole = WholeFiles(fetcher, extents, _cache_bytes_max(config), tasks)
+    ahead: Bringer = EveryFile(whole)
+    if config.cache_mode != "file":
+        ahead = Foresight(
+            whole, extents, tasks, clock=ground.far.clock, linger_s=config.read_ahead_linger_s
+        )
     return RemotePager(
-        fetcher=fetcher,
+        fetcher=ahead,
         listings=listings,
         extents=ground.extents,
         tasks=tasks,

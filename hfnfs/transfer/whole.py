@@ -1,4 +1,4 @@
-"""Whole files, fetched in the background as soon as a part of them is read (--cache-mode file).
+"""Whole files, fetched in the background: those that are wanted, or every file that is read.
 
 It stands before the fetcher and sees what is asked for. Two files at a time are walked from front
 to back, in steps that wait while somebody asks for bytes of his own; where that never ends, a
@@ -7,7 +7,8 @@ step is taken every second all the same.
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from hfnfs.config import MIB
 from hfnfs.errors import HfnfsError
@@ -18,6 +19,9 @@ FILES_AT_ONCE: Final = 2
 STEP_BYTES: Final = 8 * MIB
 _GIVES_WAY_S: Final = 1.0  # at most, before each step
 _WAITING_MAX: Final = 10_000  # files; those that were asked for first go unfetched
+
+# Asked before each step: whether the rest of the file is still wanted.
+GoesOn: TypeAlias = Callable[[], bool]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ class Bringer(Protocol):
 
 
 class WholeFiles:
-    """Brings what is asked for, and then the rest of its file."""
+    """Brings what is asked for, and the rest of the files that are wanted."""
 
     def __init__(
         self, fetcher: Bringer, extents: Extents, bytes_max: int, tasks: asyncio.TaskGroup
@@ -40,7 +44,7 @@ class WholeFiles:
         self._extents = extents
         self._bytes_max = bytes_max  # of the cache: what is larger would push itself out
         self._tasks = tasks
-        self._waiting: dict[ContentId, None] = {}
+        self._waiting: dict[ContentId, GoesOn] = {}
         self._walked: set[ContentId] = set()
         self._asking = 0
         self._quiet = asyncio.Event()
@@ -56,12 +60,12 @@ class WholeFiles:
             self._asking -= 1
             if not self._asking:
                 self._quiet.set()
-        self._want(content)
 
-    def _want(self, content: ContentId) -> None:
+    def want(self, content: ContentId, goes_on: GoesOn = lambda: True) -> None:
+        """Fetch the rest of it when there is time, for as long as `goes_on` says so."""
         if content in self._walked or content in self._waiting or content.size > self._bytes_max:
             return
-        self._waiting[content] = None
+        self._waiting[content] = goes_on
         if len(self._waiting) > _WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
         if len(self._walked) < FILES_AT_ONCE:
@@ -69,13 +73,13 @@ class WholeFiles:
 
     def _walk_next(self) -> None:
         content = next(iter(self._waiting))
-        del self._waiting[content]
+        goes_on = self._waiting.pop(content)
         self._walked.add(content)
-        self._tasks.create_task(self._walk(content), name=f"fetch all of {content.key}")
+        self._tasks.create_task(self._walk(content, goes_on), name=f"fetch all of {content.key}")
 
-    async def _walk(self, content: ContentId) -> None:
+    async def _walk(self, content: ContentId, goes_on: GoesOn) -> None:
         try:
-            await self._fetch(content)
+            await self._fetch(content, goes_on)
         except HfnfsError as error:  # whoever reads on is told; a later miss begins anew
             _log.debug("%s is not fetched as a whole: %s", content.key, error)
         finally:
@@ -83,12 +87,14 @@ class WholeFiles:
         if self._waiting:
             self._walk_next()
 
-    async def _fetch(self, content: ContentId) -> None:
+    async def _fetch(self, content: ContentId, goes_on: GoesOn) -> None:
         for start in range(0, content.size, STEP_BYTES):
             end = min(start + STEP_BYTES, content.size)
             if await asyncio.to_thread(self._extents.has, content, start, end):
                 continue
             await self._give_way()
+            if not goes_on():
+                return
             self._extents.pin(content, start, end)
             try:
                 await self._fetcher.bring(content, start, end)
@@ -101,3 +107,15 @@ class WholeFiles:
                 await self._quiet.wait()
         except TimeoutError:
             return
+
+
+class EveryFile:
+    """Brings what is asked for, and then the rest of its file (--cache-mode file)."""
+
+    def __init__(self, whole: WholeFiles) -> None:
+        self._whole = whole
+
+    async def bring(self, content: ContentId, start: int, end: int) -> None:
+        """Return once [start, end) is in the cache; pin it before. Raises HfnfsError."""
+        await self._whole.bring(content, start, end)
+        self._whole.want(content)

@@ -10,7 +10,7 @@ from hfnfs.disk.memory import MemoryExtents
 from hfnfs.errors import RemoteUnavailable
 from hfnfs.remote import ContentId
 from hfnfs.transfer import whole
-from hfnfs.transfer.whole import FILES_AT_ONCE, STEP_BYTES, WholeFiles
+from hfnfs.transfer.whole import FILES_AT_ONCE, STEP_BYTES, EveryFile, WholeFiles
 
 SIZE = 2 * STEP_BYTES + 5
 
@@ -48,7 +48,8 @@ class Side:
     def __init__(self, tasks: asyncio.TaskGroup, bytes_max: int = 1 << 30) -> None:
         self.extents = MemoryExtents(1 << 30)
         self.fetcher = FakeFetcher(self.extents)
-        self.whole = WholeFiles(self.fetcher, self.extents, bytes_max, tasks)
+        self.files = WholeFiles(self.fetcher, self.extents, bytes_max, tasks)
+        self.whole = EveryFile(self.files)
 
     def has(self, wanted: ContentId) -> bool:
         return self.extents.has(wanted, 0, wanted.size)
@@ -112,8 +113,8 @@ async def test_it_waits_while_others_ask_but_not_for_ever(
         side.fetcher.gate.clear()
         demand = tasks.create_task(side.whole.bring(content(9, BLOCK_BYTES), 0, 1))
         await until(lambda: side.fetcher.inside == 1)
-        side.whole._want(content(1))
-        await until(lambda: content(1) in side.whole._walked)
+        side.files.want(content(1))
+        await until(lambda: content(1) in side.files._walked)
         for _ in range(50):
             await asyncio.sleep(0)
         assert side.fetcher.asked == [(9, 0, 1)], "somebody is asking"
@@ -123,8 +124,8 @@ async def test_it_waits_while_others_ask_but_not_for_ever(
     monkeypatch.setattr(whole, "_GIVES_WAY_S", 0)
     async with asyncio.TaskGroup() as tasks:
         side = Side(tasks)
-        side.whole._quiet.clear()
-        side.whole._want(content(1))
+        side.files._quiet.clear()
+        side.files.want(content(1))
     assert side.has(content(1))
 
 
@@ -133,7 +134,7 @@ async def test_a_failure_ends_the_walk_and_a_later_read_begins_anew() -> None:
         side = Side(tasks)
         await side.whole.bring(content(1), 0, 1)
         side.fetcher.failures = [RemoteUnavailable("as told")]
-        await until(lambda: not side.whole._walked)
+        await until(lambda: not side.files._walked)
         assert not side.has(content(1))
         await side.whole.bring(content(1), SIZE - 1, SIZE)
     assert side.has(content(1))
@@ -146,4 +147,12 @@ async def test_a_failed_read_raises_and_walks_nothing() -> None:
         with pytest.raises(RemoteUnavailable):
             await side.whole.bring(content(1), 0, 1)
     assert side.fetcher.asked == [(1, 0, 1)]
-    assert side.whole._quiet.is_set()
+    assert side.files._quiet.is_set()
+
+
+async def test_what_is_no_longer_wanted_is_not_walked_to_its_end() -> None:
+    steps = iter([True, False])
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        side.files.want(content(1), lambda: next(steps))
+    assert side.fetcher.asked == [(1, 0, STEP_BYTES)]
