@@ -21,6 +21,7 @@ from hfnfs.cli.options import (
 from hfnfs.cli.version import version_option
 from hfnfs.config import MountConfig
 from hfnfs.errors import UsageError
+from hfnfs.host.allocator import keep_freed_memory
 from hfnfs.host.lifetime import Mounted, MountPlan, stay_mounted, stay_serving
 from hfnfs.host.limits import raise_open_files_limit
 from hfnfs.host.mount_command import (
@@ -109,6 +110,7 @@ def _run(config: MountConfig, options: MountOptions) -> None:
     from hfnfs.app import running
 
     raise_open_files_limit()
+    keep_freed_memory()
     path = ELSEWHERE if config.mount_point is None else str(config.mount_point)
     plan = MountPlan(path, config.metadata_ttl_s)
     if options.serve_only:
