@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import TypeAlias
 
 from hfnfs.clock import Clock, SystemClock
@@ -17,8 +18,10 @@ from hfnfs.config import MountConfig
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
 from hfnfs.disk.memory import MemoryCache, MemoryExtents
+from hfnfs.disk.records import Records
 from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Counters, Http
+from hfnfs.hub.local_cache import blobs_of
 from hfnfs.hub.source import Source, parse
 from hfnfs.hub.xet_reader import HfXetReader
 from hfnfs.nfs3.access import Access
@@ -31,6 +34,7 @@ from hfnfs.nfs3.waiting import Waiting
 from hfnfs.remote import Remote, Revision
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
+from hfnfs.transfer.blobs import BlobRemote
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
@@ -125,6 +129,8 @@ class _Ground:
     far: _FarSide
     extents: DiskExtents | MemoryExtents
     state: VolumeState
+    blobs: Path | None  # where huggingface_hub keeps the source's
+    hashed_blobs: Records
 
 
 def _cache(config: MountConfig) -> Cache:
@@ -168,7 +174,8 @@ async def _ground(config: MountConfig, cache: Cache, far: _FarSide) -> AsyncIter
     state = await asyncio.to_thread(cache.volume_state, far.identity)
     extents = cache.extents(_cache_bytes_max(config))
     try:
-        yield _Ground(far, extents, state)
+        blobs = await asyncio.to_thread(blobs_of, far.source)
+        yield _Ground(far, extents, state, blobs, cache.hashed_blobs())
     finally:
         await asyncio.to_thread(extents.close)
 
@@ -227,6 +234,14 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
     )
 
 
+def _with_blobs(ground: _Ground, tasks: asyncio.TaskGroup) -> Remote:
+    """The far side, and what `hf download` has brought from there already."""
+    far = ground.far
+    if ground.blobs is None:
+        return far.remote
+    return BlobRemote(far.remote, ground.blobs, ground.hashed_blobs, far.clock, tasks)
+
+
 def _pager(
     config: MountConfig,
     ground: _Ground,
@@ -234,7 +249,7 @@ def _pager(
     volume: Volume,
     tasks: asyncio.TaskGroup,
 ) -> RemotePager:
-    remote = ground.far.remote
+    remote = _with_blobs(ground, tasks)
     listings = Listings(
         remote,
         volume.tree,

@@ -1,6 +1,7 @@
 """The whole product but the kernel: a Hub, a mount served from it, and our own NFS client."""
 
 import asyncio
+import hashlib
 import random
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from hfnfs.app import Running, running
 from hfnfs.config import BLOCK_BYTES, MountConfig
@@ -171,3 +173,16 @@ async def test_with_cache_mode_file_all_of_a_file_comes_after_its_first_read(
             await asyncio.sleep(0)
     async with mounted(replace(config, offline=True)) as mount:
         assert await mount.read_all("sub/model.safetensors") == BIG
+
+
+async def test_what_hf_download_has_brought_is_not_fetched_again(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    blobs = Path(constants.HF_HUB_CACHE) / "models--me--x" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / hashlib.sha256(BIG).hexdigest()).write_bytes(BIG)
+    config = MountConfig(source="me/x", cache_dir=tmp_path / "cache", endpoint=hub.endpoint)
+    async with mounted(config) as mount:
+        assert await mount.read_all("sub/model.safetensors") == BIG
+    assert not hub.counters.requests["xorb"]
+    assert not hub.counters.requests["reconstruction"]

@@ -3,6 +3,7 @@
     <cache>/version                      "1": the layout below
     <cache>/blocks/…                     remote bytes (segment.py)
     <cache>/volumes/<hash>/handle-key    32 secret bytes, made once for each source
+    <cache>/hashed/…                     hashes of blobs that huggingface_hub keeps (records.py)
     <cache>/sources/…, names/<hash>/…    what was seen of sources and in them (records.py)
 
 Several processes use one cache directory at once; what is made here is made atomically.
@@ -22,7 +23,7 @@ from blake3 import blake3
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.names import KeptNames, KnownSources
-from hfnfs.disk.records import DiskRecords
+from hfnfs.disk.records import DiskRecords, Records
 from hfnfs.errors import CacheUnusable
 
 VERSION: Final = b"1\n"
@@ -65,6 +66,10 @@ class CacheLayout:
         """What was seen in `source` (a repo or bucket, whatever revision or folder of it)."""
         digest = blake3(source.encode(), derive_key_context=_NAMES_CONTEXT).hexdigest(length=16)
         return KeptNames(DiskRecords(self.root / "names" / digest))
+
+    def hashed_blobs(self) -> Records:
+        """Which hash blobs of other programs were found to have."""
+        return DiskRecords(self.root / "hashed")
 
     def extents(self, bytes_max: int) -> DiskExtents:
         """The block cache, with its bound."""
@@ -123,7 +128,7 @@ def open_cache(path: Path) -> CacheLayout:
                 f"{path}: made by another version of hfnfs (layout {version[:16]!r}, "
                 f"this one needs {VERSION!r}); remove it or choose another directory"
             )
-        for name in ("blocks", "names", "sources", "volumes"):
+        for name in ("blocks", "hashed", "names", "sources", "volumes"):
             with disk_errors(path / name):
                 (path / name).mkdir(mode=0o700, exist_ok=True)
             with _own_directory(path / name):

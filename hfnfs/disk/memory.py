@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from hfnfs.config import BLOCK_BYTES, TRANSFER_BYTES_MAX
 from hfnfs.disk.layout import VolumeState, passing_state
 from hfnfs.disk.names import KeptNames, KnownSources
-from hfnfs.disk.records import MemoryRecords
+from hfnfs.disk.records import MemoryRecords, Records
 from hfnfs.disk.spans import spans
 from hfnfs.remote import ContentId
 
@@ -34,6 +34,7 @@ class MemoryCache:
 
     def __init__(self) -> None:
         self._sources = KnownSources(MemoryRecords(_SOURCES_BYTES_MAX))
+        self._hashed = MemoryRecords(_SOURCES_BYTES_MAX)
         self._names = KeptNames(MemoryRecords(_NAMES_BYTES_MAX))
 
     def sources(self) -> KnownSources:
@@ -43,6 +44,10 @@ class MemoryCache:
     def names(self, source: str) -> KeptNames:
         """What was seen in the one source of this mount."""
         return self._names
+
+    def hashed_blobs(self) -> Records:
+        """Which hash blobs of other programs were found to have."""
+        return self._hashed
 
     def extents(self, bytes_max: int) -> "MemoryExtents":
         """The block cache, with its bound."""

@@ -64,7 +64,7 @@ class Flight:
         """
         extents.pin(self.content, self.start, self.end)
         try:
-            async with _closing(remote.open(self.content, self.start, self.end)) as pieces:
+            async with closing_stream(remote.open(self.content, self.start, self.end)) as pieces:
                 await self._store(pieces, extents, stall_s, goes_on)
         finally:
             extents.unpin(self.content, self.start, self.end)
@@ -133,7 +133,7 @@ class Flight:
 
 
 @asynccontextmanager
-async def _closing(pieces: AsyncIterator[Piece]) -> AsyncIterator[AsyncIterator[Piece]]:
+async def closing_stream(pieces: AsyncIterator[Piece]) -> AsyncIterator[AsyncIterator[Piece]]:
     """End a stream that is left early at once, not when it is collected."""
     try:
         yield pieces

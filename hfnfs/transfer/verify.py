@@ -97,7 +97,7 @@ class Verifier:
             reached = self._reached.pop(content, 0)
             reached = await asyncio.to_thread(self._reach, content, reached)
             if reached == content.size:
-                await asyncio.to_thread(self._verify, content)
+                await self._verify(content)
                 continue
             self._reached[content] = reached
             if len(self._reached) > _CONTENTS_MAX:
@@ -112,20 +112,19 @@ class Verifier:
             offset = stop
         return offset
 
-    def _verify(self, content: ContentId) -> None:
-        """Compare it with its hash; in a thread."""
+    async def _verify(self, content: ContentId) -> None:
+        """Compare it with its hash."""
         try:
-            found = key_of(content, self._pieces(content))
+            found = await hashed(content, self._pieces(content))
         except _Absent:
             return
-        if found != content.key:
-            _log.error(
-                "%s: its bytes have another hash (%s): dropped, to be fetched again",
-                content.key, found,
-            )  # fmt: skip
-            self._extents.forget(content)
-        else:
+        if found == content.key:
             _log.debug("%s: verified", content.key)
+            return
+        await asyncio.to_thread(self._extents.forget, content)
+        _log.error(
+            "%s: its bytes have another hash (%s): dropped, to be fetched again", content.key, found
+        )
 
     def _pieces(self, content: ContentId) -> Iterator[memoryview]:
         for start in range(0, content.size, _STEP_BYTES):
@@ -145,6 +144,26 @@ class Verifier:
 
 class _Absent(Exception):
     """It is not all there any more."""
+
+
+class _Unwanted(Exception):
+    """Nobody waits for the hash any more."""
+
+
+async def hashed(content: ContentId, pieces: Iterator[memoryview]) -> str:
+    """What key_of gives, from a thread; who is cancelled ends that too."""
+    is_wanted = True
+
+    def while_wanted() -> Iterator[memoryview]:
+        for piece in pieces:
+            if not is_wanted:
+                raise _Unwanted
+            yield piece
+
+    try:
+        return await asyncio.to_thread(key_of, content, while_wanted())
+    finally:
+        is_wanted = False
 
 
 def key_of(content: ContentId, pieces: Iterable[memoryview]) -> str:
