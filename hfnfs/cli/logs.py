@@ -3,9 +3,16 @@
 import logging
 import sys
 from enum import StrEnum
+from math import inf
 
 # Control characters would let a remote name end our line and begin one of its own.
 _CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != 0x09}
+
+
+# A warning that was given is not given again for so long: what a program tries a thousand times
+# and cannot have, offline for one, is one line.
+REPEAT_AFTER_S = 60.0
+_WARNINGS_MAX = 1000  # remembered
 
 
 class LogFormat(StrEnum):
@@ -36,6 +43,26 @@ class TextFormatter(logging.Formatter):
         return line
 
 
+class Once(logging.Filter):
+    """Lets a warning through once in a while, however often it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to give it now."""
+        if record.levelno != logging.WARNING:
+            return True
+        warning = f"{record.name} {record.getMessage()}"
+        given_at = self._given_at.pop(warning, -inf)
+        is_new = record.created - given_at >= REPEAT_AFTER_S
+        self._given_at[warning] = record.created if is_new else given_at
+        if len(self._given_at) > _WARNINGS_MAX:
+            del self._given_at[next(iter(self._given_at))]
+        return is_new
+
+
 def set_up_logging(program: str, verbosity: int, log_format: LogFormat) -> None:
     """Log to stderr: 0 what a user should know, 1 what hfnfs does, 2 all that libraries say."""
     formatter: logging.Formatter
@@ -51,6 +78,8 @@ def set_up_logging(program: str, verbosity: int, log_format: LogFormat) -> None:
         formatter = TextFormatter(program, is_verbose=verbosity > 0)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    if verbosity < 2:
+        handler.addFilter(Once())
     # A reader of stderr that went away must not end the mount.
     logging.raiseExceptions = False
     logging.basicConfig(

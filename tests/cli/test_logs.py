@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hfnfs.cli.logs import LogFormat, TextFormatter, set_up_logging
+from hfnfs.cli.logs import REPEAT_AFTER_S, LogFormat, Once, TextFormatter, set_up_logging
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -77,3 +77,36 @@ def test_a_reader_that_went_away_does_not_end_the_mount(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", GoneReader())
     set_up_logging("prog", 0, LogFormat.TEXT)
     logging.getLogger("hfnfs").info("to nobody")
+
+
+def warned(message: str, at_s: float, level: int = logging.WARNING) -> logging.LogRecord:
+    record = logging.LogRecord("n", level, "f", 1, message, (), None)
+    record.created = at_s
+    return record
+
+
+def test_a_warning_is_not_repeated_for_a_while() -> None:
+    once = Once()
+    given = [(text, at) for at in (0, 1, 59, REPEAT_AFTER_S, 61) for text in ("a", "b")]
+    assert [(t, at) for t, at in given if once.filter(warned(t, at))] == [
+        ("a", 0), ("b", 0), ("a", REPEAT_AFTER_S), ("b", REPEAT_AFTER_S)
+    ]  # fmt: skip
+    assert all(once.filter(warned("a", 0, logging.INFO)) for _ in range(3))
+
+
+def test_few_warnings_are_remembered() -> None:
+    once = Once()
+    for number in range(3000):
+        assert once.filter(warned(str(number), 0))
+    assert len(once._given_at) <= 1000
+    assert once.filter(warned("0", 0))
+
+
+@pytest.mark.parametrize(("verbosity", "times"), [(0, 1), (1, 1), (2, 3)])
+def test_a_failure_of_many_reads_is_one_line(
+    verbosity: int, times: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_logging("prog", verbosity, LogFormat.TEXT)
+    for _ in range(3):
+        logging.getLogger("hfnfs.x").warning("READ: Offline: a is not cached")
+    assert len(lines(capsys)) == times
