@@ -4,7 +4,7 @@ import struct
 from enum import IntEnum
 from typing import NoReturn
 
-from hfnfs.config import TRANSFER_BYTES_MAX
+from hfnfs.config import KIB, TRANSFER_BYTES_MAX
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.status import Status
@@ -26,6 +26,8 @@ WRITTEN_BYTES_MAX = 2 * TRANSFER_BYTES_MAX
 _READ = struct.Struct(f">{HANDLE_FORMAT}QI")  # and offset, count
 _READ_OK = struct.Struct(f">I{POST_OP_ATTR_FORMAT}III")  # status, attributes, count, eof, length
 _WRITE = struct.Struct(f">{HANDLE_FORMAT}QIII")  # and offset, count, stable, length of the data
+# A payload up to here is joined with its head at once: that takes less than to carry parts along.
+_COPIED_BYTES_MAX = 8 * KIB
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by length modulo 4
 
 # -------------------------------------------------------------------- READ
@@ -67,11 +69,13 @@ def decode_read_args(buf: bytes | memoryview, pos: int, end: int) -> ReadArgs:
 def encode_read_ok(result: tuple[bytes, bytes | memoryview, bool]) -> Body:
     """Hand-packed twin of READ_OK, with its status; of what `read` gives.
 
-    The payload is handed on, not copied.
+    A large payload is handed on, not copied.
     """
     fattr3, data, eof = result
     length = len(data)
     head = _READ_OK.pack(Status.OK, 1, fattr3, length, eof, length)
+    if length <= _COPIED_BYTES_MAX:
+        return b"".join((head, data, _PADDING[length & 3]))
     return [head, data, _PADDING[length & 3]] if length & 3 else [head, data]
 
 

@@ -31,6 +31,9 @@ JOINED_BYTES_MAX = 16 * 1024
 PIECES_MAX = 1024
 
 _MARK = struct.Struct(">I")
+# The marks of records that are one small fragment, by their length.
+_MARKS_MADE = 1024
+_MARKS = [_MARK.pack(LAST_FRAGMENT | length) for length in range(_MARKS_MADE)]
 
 
 class RecordReader:
@@ -72,23 +75,24 @@ class RecordReader:
         the stream cannot go on from there.
         """
         readable, filled = self._readable, self._filled
+        length_max, fragments = self._record_bytes_max, self._fragments
         while (start := self._start + MARK_BYTES) <= filled:
-            (mark,) = _MARK.unpack_from(readable, self._start)
-            length = mark & LENGTH_BITS
-            if length + len(self._fragments) > self._record_bytes_max:
-                raise WireError(f"a record of more than {self._record_bytes_max} bytes")
-            end = start + length
+            (mark,) = _MARK.unpack_from(readable, start - MARK_BYTES)
+            end = start + (mark & LENGTH_BITS)
+            if end - start + len(fragments) > length_max:
+                raise WireError(f"a record of more than {length_max} bytes")
             if end > filled:
                 self._wanted = end
                 return
             self._start = end
-            if mark & LAST_FRAGMENT and not self._fragments:
+            if fragments or mark < LAST_FRAGMENT:
+                self._collect(start, end)
+                if mark < LAST_FRAGMENT:
+                    continue
+                yield self._collected()
+            else:
                 self._empty_fragments = 0
                 yield readable, start, end
-                continue
-            self._collect(start, end)
-            if mark & LAST_FRAGMENT:
-                yield self._collected()
 
     def _collect(self, start: int, end: int) -> None:
         """Put a fragment aside until its record is complete."""
@@ -134,21 +138,26 @@ class RecordWriter:
         """Append a record: head, and body behind it."""
         if isinstance(body, bytes) and len(body) <= JOINED_BYTES_MAX:
             length = len(head) + len(body)
-            self._small += (_MARK.pack(LAST_FRAGMENT | length), head, body)
+            mark = _MARKS[length] if length < _MARKS_MADE else _MARK.pack(LAST_FRAGMENT | length)
+            self._small += (mark, head, body)
         else:
-            parts = [body] if isinstance(body, bytes) else body
-            length = len(head) + sum(map(len, parts))
-            self._small += (_MARK.pack(LAST_FRAGMENT | length), head)
-            self._add_parts(parts)
+            length = len(head) + self._add_parts(head, [body] if isinstance(body, bytes) else body)
         self.unsent += MARK_BYTES + length
 
-    def _add_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+    def _add_parts(self, head: bytes, parts: Sequence[bytes | memoryview]) -> int:
+        """Append a record of several parts; gives the bytes of the parts."""
+        length = sum(map(len, parts))
+        self._small += (_MARK.pack(LAST_FRAGMENT | len(head) + length), head)
+        if length <= JOINED_BYTES_MAX:
+            self._small += parts
+            return length
         for part in parts:
             if len(part) > JOINED_BYTES_MAX:
                 self._join()
                 self._pieces.append(part)
             else:
                 self._small.append(part)
+        return length
 
     def pieces(self) -> list[bytes | memoryview]:
         """Give what is to be sent next, in order; at most what one sendmsg takes."""

@@ -157,11 +157,14 @@ class Session:
 
         Raises WireError for what cannot be answered: the connection has to be closed.
         """
-        if not self.is_full:
-            for buf, start, end in self.incoming.records():
-                self._serve(buf, start, end)
-                if self.is_full:
-                    return
+        if self.is_full:
+            return
+        outgoing, unsent_max = self.outgoing, self._limits.unsent_bytes_max
+        waiting_max = self._limits.calls_in_flight_max
+        for buf, start, end in self.incoming.records():
+            self._serve(buf, start, end)
+            if outgoing.unsent >= unsent_max or self._waiting >= waiting_max:
+                return
 
     def finish(self, pending: Pending, body: Body) -> None:
         """Answer a call with the result that was awaited."""

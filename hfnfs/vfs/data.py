@@ -30,9 +30,10 @@ class Data:
         content = node.content
         if offset >= end or content is None:
             return b"", end >= size
-        for wire in self.tripwires.get(content.key, ()):
-            if offset <= wire < end:
-                raise NotYet(Extent(content, offset, end))
+        if self.tripwires:
+            for wire in self.tripwires.get(content.key, ()):
+                if offset <= wire < end:
+                    raise NotYet(Extent(content, offset, end))
         data = self._extents.read(content, offset, end)
         if data is None:
             if self._extents.has(content, offset, end):

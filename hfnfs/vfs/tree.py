@@ -111,19 +111,20 @@ class Tree:
 
     def _lookup_unlisted(self, directory: Directory, name: bytes, now: float) -> Node:
         """The node of a name where no young listing answers for it."""
-        _require_name(name)
         oldest = now - self._ttl_s
-        if directory.listed_at is not None or (
-            name not in directory.asked and len(directory.asked) >= self._lookups_before_listing
-        ):
-            raise NotYet(Listed(directory.fileid, oldest))
+        unlisted = directory.listed_at is None
         answered_at = directory.asked.get(name)
-        if answered_at is None or answered_at <= oldest:
+        if unlisted and answered_at is not None and answered_at > oldest:
+            node = directory.children.get(name)
+            if node is None:
+                raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
+            return node
+        _require_name(name)
+        if unlisted and (
+            answered_at is not None or len(directory.asked) < self._lookups_before_listing
+        ):
             raise NotYet(Named(directory.fileid, name))
-        node = directory.children.get(name)
-        if node is None:
-            raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
-        return node
+        raise NotYet(Listed(directory.fileid, oldest))
 
     def listed(self, directory: Node, cookie: int) -> Directory:
         """The directory, its entries after `cookie` (0: all) ready to be given.
