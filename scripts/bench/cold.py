@@ -35,7 +35,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hfnfs.localhub.background import HubThread  # noqa: E402  # once the checkout is on the path
+from hfnfs.host.allocator import keep_freed_memory  # noqa: E402  # once the checkout is on the path
+from hfnfs.localhub.background import HubThread  # noqa: E402  # as above
 from hfnfs.nfs3.client import NfsClient  # noqa: E402  # as above
 from tests.live.product import PROGRAM, Served, served  # noqa: E402  # as above
 
@@ -44,6 +45,10 @@ REPO = "local/cold"
 DEPTH = 8  # READs outstanding
 LATENCY_S = 0.03
 ROUND_TRIPS = 2  # a plan, then its data: what nobody can do without
+MANY = [f"many-{n}.bin" for n in range(20)]
+MANY_BYTES = 16 * MIB
+READERS = 64
+LIMIT_MIB = 128
 AIMS = {"random.bin": 1.5, "bf16.bin": 1.2}
 AIM_MEMORY = 0.3
 AIM_LATENCY = 1.2
@@ -97,7 +102,7 @@ def bf16_pieces(mib: int) -> Iterator[bytes]:
 
 def fill(folder: Path, mib: int) -> None:
     """Make the Hub's files, unless they are there."""
-    done = folder / f"{mib} MiB"
+    done = folder / f"{mib} MiB and {len(MANY)} files"
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -105,6 +110,8 @@ def fill(folder: Path, mib: int) -> None:
         thread.do(thread.hub.create_repo("model", REPO))
         for name, pieces in (("random.bin", random_pieces), ("bf16.bin", bf16_pieces)):
             thread.do(thread.hub.commit("model", REPO, {name: pieces(mib)}, plain=False))
+        many = {name: np.random.default_rng(n).bytes(MANY_BYTES) for n, name in enumerate(MANY)}
+        thread.do(thread.hub.commit("model", REPO, many, plain=False))
     done.touch()
 
 
@@ -146,7 +153,7 @@ class Memory(threading.Thread):
         while not self._over.wait(0.01):
             try:
                 status = self._status.read_text()
-            except ProcessLookupError:
+            except (FileNotFoundError, ProcessLookupError):  # it has ended
                 return
             self.most = max(self.most, KIB * sum(map(int, OWN_MEMORY.findall(status))))
 
@@ -325,8 +332,53 @@ def with_latency(args: argparse.Namespace, work: Path) -> list[tuple[float, floa
     return samples
 
 
+# ------------------------------------------------------------------------- many readers
+
+
+async def many_readers(port: int) -> None:
+    """64 readers of 20 files, each with a quarter of one, in sequence."""
+
+    async def reader(n: int) -> None:
+        client, handle = await opened(port, MANY[n % len(MANY)])
+        start = n // len(MANY) * MANY_BYTES // 4
+        for offset in range(start, start + MANY_BYTES // 4, MIB):
+            await client.read(handle, offset, MIB)
+        await client.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(READERS):
+            tasks.create_task(reader(n))
+
+
+def within_memory(work: Path) -> int:
+    """The most own memory of a server with a limit, bytes; what it has when idle not counted."""
+    limit = ("--memory-limit", f"{LIMIT_MIB}M")
+    with (
+        hub_over(work / "hub") as endpoint,
+        empty(work / "hfnfs") as folder,
+        served(endpoint, REPO, folder, *limit) as server,
+    ):
+        with Memory(server.pid) as idle:
+            asyncio.run(opened_and_closed(server.port))
+        with Memory(server.pid) as memory:
+            asyncio.run(many_readers(server.port))
+    most = memory.most - idle.most
+    print(
+        f"\n{READERS} readers of {len(MANY)} files, --memory-limit {LIMIT_MIB} MiB: "
+        f"{most / MIB:.0f} MiB at most: {'met' if most <= LIMIT_MIB * MIB else 'MISSED'}"
+    )
+    return most
+
+
+async def opened_and_closed(port: int) -> None:
+    client, _ = await opened(port, MANY[0])
+    await asyncio.sleep(0.1)
+    await client.close()
+
+
 def main() -> None:
     """Make the Hub, run everything, print the tables."""
+    keep_freed_memory()  # we are a client here, and shall not be what is measured
     args = parse()
     with tempfile.TemporaryDirectory(prefix="hfnfs-cold-") as scratch:
         work = Path(scratch)
@@ -338,8 +390,10 @@ def main() -> None:
             fill(work / "hub", args.mib)
         results = whole_files(args, work)
         samples = with_latency(args, work)
+        most = within_memory(work)
     if args.json:
-        told = {"whole": [asdict(result) for result in results], "single": samples}
+        whole = [asdict(result) for result in results]
+        told = {"whole": whole, "single": samples, "memory": most}
         args.json.write_text(json.dumps(told, indent=1))
 
 
