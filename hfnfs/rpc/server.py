@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from hfnfs.errors import PortRefused, WireError
 from hfnfs.rpc.limits import Limits
+from hfnfs.rpc.record import RecordWriter
 from hfnfs.rpc.replay import ReplyCache
 from hfnfs.rpc.session import Pending, Program, Service, Session
 
@@ -113,23 +114,24 @@ class Connection:
             except WireError as error:
                 broken = str(error)
             self._is_stalled = self._session.is_full
-        self._send()
+        outgoing = self._session.outgoing
+        if outgoing.unsent:
+            self._send(outgoing)
         self._is_turn_due = False
         if broken:
             self.lose(broken)
         elif self._is_stalled and not self._session.is_full:
             self.wake()
-        self._watch()
+        if self._is_stalled or self._is_writing or outgoing.unsent or not self._is_reading:
+            self._watch()  # else all is as it was
 
-    def _send(self) -> None:
-        outgoing = self._session.outgoing
-        if outgoing.unsent:
-            try:
-                outgoing.sent(self._sock.sendmsg(outgoing.pieces()))
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError as error:
-                self.lose(str(error))
+    def _send(self, outgoing: RecordWriter) -> None:
+        try:
+            outgoing.sent(self._sock.sendmsg(outgoing.pieces()))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self.lose(str(error))
 
     def _watch(self) -> None:
         """Listen to the socket for what can be done next: this is how we push back."""
