@@ -21,7 +21,8 @@ RACES = [
     ("GETATTR, 1 outstanding", "ganesha"),
     ("READ 4 KiB, 16 outstanding", "ganesha"),
     ("READ 1 MiB, 8 outstanding", "ganesha"),
-    ("READDIRPLUS, 700 entries", "ganesha"),
+    ("READDIRPLUS of 700 entries, 1 outstanding", "ganesha"),
+    ("READDIRPLUS of 700 entries, 4 outstanding", "ganesha"),
     ("READ 1 MiB, 8 outstanding", "sendmsg loop"),
     ("GETATTR, 1 outstanding, while 64 READ misses wait", "idle"),
 ]
