@@ -72,6 +72,7 @@ STATUS_OF: dict[type[HfnfsError], Status] = {
     errors.RemoteCorrupt: Status.IO,
     errors.Offline: Status.IO,
     errors.QuotaReached: Status.DQUOT,
+    errors.FeedUnavailable: Status.IO,
     # The local cache went away under us.
     errors.CacheUnusable: Status.IO,
 }
