@@ -131,7 +131,8 @@ def pack_footer(index: XorbIndex) -> bytes:
 def read_footer(file: BinaryIO) -> XorbIndex:
     """The index from the footer at the end of a stored xorb, checked in itself.
 
-    Raises WireError when there is none, or its hashes do not give the xorb's name.
+    Where chunks end in the packed bytes is believed; decoding them tells. Raises WireError when
+    there is no footer, or its hashes do not give the xorb's name.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _LENGTH.size, 0))

@@ -56,7 +56,7 @@ async def test_a_header_of_a_safetensors_file_costs_a_part_of_it() -> None:
     match = STEP.match(line)
     assert match is not None
     assert "wte.weight" in match["done"]
-    assert match["bytes"].endswith("kB in 3 requests")
+    assert match["bytes"].endswith("kB in 2 requests")
 
 
 async def test_a_byte_that_is_not_what_it_should_be_ends_it(
