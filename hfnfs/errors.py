@@ -143,6 +143,10 @@ class QuotaReached(RemoteError):
     """The account has no room left (413, 507)."""
 
 
+class FeedUnavailable(RemoteError):
+    """The Hub does not tell what changes in the bucket, or not now."""
+
+
 # ----------------------------------------------------------------- this machine
 
 
