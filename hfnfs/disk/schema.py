@@ -1,0 +1,371 @@
+"""What the state database holds: records, the changes made to them, and their tables.
+
+Fileids and generations take 64 bits and SQLite's integers are signed, so they are kept as two's
+complement. Names and paths are bytes. `check` is for the thread that submits a change: what has
+passed it can be written.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Any, Final, TypeAlias
+
+from hfnfs.disk.ranges import RANGES_MAX, Ranges
+from hfnfs.errors import CacheUnusable, InvalidArgument
+from hfnfs.remote import ContentId
+
+VERSION: Final = 1
+APPLICATION_ID: Final = 0x68664E53  # "hfNS", in the file's header
+
+TABLES: Final = (
+    """CREATE TABLE nodes (
+        fileid INTEGER PRIMARY KEY, generation INTEGER NOT NULL, parent INTEGER NOT NULL,
+        name BLOB NOT NULL, type INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL,
+        gid INTEGER NOT NULL, size INTEGER NOT NULL, atime_ns INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, target BLOB, content_key TEXT,
+        content_size INTEGER, verifier BLOB, on_hub INTEGER NOT NULL, local_only INTEGER NOT NULL)
+    """,
+    """CREATE TABLE overlay (
+        fileid INTEGER PRIMARY KEY, ranges BLOB NOT NULL, ranges_crc INTEGER NOT NULL,
+        size INTEGER NOT NULL, version INTEGER NOT NULL, base_key TEXT, base_size INTEGER,
+        base_end INTEGER NOT NULL)
+    """,
+    """CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL,
+        path BLOB NOT NULL, old_path BLOB, attempts INTEGER NOT NULL, due_ns INTEGER NOT NULL,
+        error TEXT NOT NULL)
+    """,
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+)
+
+Row: TypeAlias = tuple[Any, ...]
+MetaValue: TypeAlias = int | bytes | str
+
+_RANGES_A_WEIGHT: Final = 10
+_U64: Final = 1 << 64
+_I64: Final = 1 << 63
+_ERROR_CHARACTERS_MAX: Final = 1000
+
+
+class OutboxKind(Enum):
+    """What the Hub is to be told."""
+
+    PUT = "put"
+    DELETE = "delete"
+    COPY = "copy"
+    RENAME_SUBTREE = "rename-subtree"
+
+
+class MetaKey(StrEnum):
+    """Single facts about the volume."""
+
+    VOLUME_ID = "volume-id"
+    NEXT_GENERATION = "next-generation"
+    WRITE_VERIFIER = "write-verifier"  # its epoch
+    REVISION = "revision"  # the last one of the Hub's that was taken in
+    CURSOR = "cursor"  # in the feed of changes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A file or directory: what of it the Hub does not hold, or not yet."""
+
+    fileid: int
+    generation: int
+    parent: int  # fileid of its directory
+    name: bytes
+    type: int  # ftype3 (RFC 1813 §2.5)
+    mode: int
+    uid: int
+    gid: int
+    size: int  # bytes
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    target: bytes | None = None  # of a symbolic link
+    content: ContentId | None = None  # what the Hub has under this node; by key and size alone
+    verifier: bytes | None = None  # of the exclusive CREATE that made it (RFC 1813 §3.3.8)
+    on_hub: bool = False  # the Hub has something of that name, whatever its content
+    local_only: bool = False  # never goes to the Hub
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRecord:
+    """Which bytes of a file are staged, and what shows where none are.
+
+    A byte outside of `ranges` is the base's where it is below `base_end`, else zero. Whoever
+    submits it changes `ranges` no more.
+    """
+
+    fileid: int
+    ranges: Ranges
+    size: int
+    version: int
+    base: ContentId | None = None
+    base_end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """One thing that the Hub lacks; they are told in the order of `sequence`."""
+
+    sequence: int
+    kind: OutboxKind
+    fileid: int
+    path: bytes
+    old_path: bytes | None = None
+    attempts: int = 0
+    due_ns: int = 0  # since 1970: it outlives the process
+    error: str = ""  # why the last attempt failed; its first 1000 characters are kept
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertNode:
+    """The node of that fileid is this one."""
+
+    node: NodeRecord
+    sql = "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "nodes", self.node.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        node = self.node
+        _fit(_U64, node.fileid, node.generation, node.parent)
+        _fit(_I64, node.type, node.mode, node.uid, node.gid, node.size)
+        _fit(_I64, abs(node.atime_ns), abs(node.mtime_ns), abs(node.ctime_ns))
+        _fit_content(node.content)
+
+    def row(self) -> Row:
+        """As in its table."""
+        n = self.node
+        return (
+            _signed(n.fileid), _signed(n.generation), _signed(n.parent), n.name, n.type, n.mode,
+            n.uid, n.gid, n.size, n.atime_ns, n.mtime_ns, n.ctime_ns, n.target,
+            *_content_row(n.content), n.verifier, n.on_hub, n.local_only,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DropNode:
+    """There is no such node."""
+
+    fileid: int
+    sql = "DELETE FROM nodes WHERE fileid = ?"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "nodes", self.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _fit(_U64, self.fileid)
+
+    def row(self) -> Row:
+        """Of what is dropped, the key."""
+        return (_signed(self.fileid),)
+
+
+@dataclass(frozen=True, slots=True)
+class SetOverlay:
+    """The overlay of that fileid is this one."""
+
+    overlay: OverlayRecord
+    sql = "INSERT OR REPLACE INTO overlay VALUES (?,?,?,?,?,?,?,?)"
+
+    @property
+    def weight(self) -> int:
+        """Memory it takes while it is queued, in changes without ranges."""
+        return 1 + len(self.overlay.ranges) // _RANGES_A_WEIGHT
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "overlay", self.overlay.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        overlay = self.overlay
+        _fit(_U64, overlay.fileid)
+        _fit(_I64, overlay.size, overlay.version, overlay.base_end)
+        _fit(RANGES_MAX + 1, len(overlay.ranges))
+        _fit_content(overlay.base)
+
+    def row(self) -> Row:
+        """As in its table."""
+        o = self.overlay
+        packed = o.ranges.pack()
+        where = _signed(o.fileid), packed, zlib.crc32(packed)
+        return (*where, o.size, o.version, *_content_row(o.base), o.base_end)
+
+
+@dataclass(frozen=True, slots=True)
+class DropOverlay:
+    """Nothing of that file is staged."""
+
+    fileid: int
+    sql = "DELETE FROM overlay WHERE fileid = ?"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "overlay", self.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _fit(_U64, self.fileid)
+
+    def row(self) -> Row:
+        """Of what is dropped, the key."""
+        return (_signed(self.fileid),)
+
+
+@dataclass(frozen=True, slots=True)
+class PutOutbox:
+    """The outbox holds this under its sequence."""
+
+    entry: OutboxRecord
+    sql = "INSERT OR REPLACE INTO outbox VALUES (?,?,?,?,?,?,?,?)"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "outbox", self.entry.sequence
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        entry = self.entry
+        _fit(_I64, entry.sequence, entry.attempts, entry.due_ns)
+        _fit(_U64, entry.fileid)
+
+    def row(self) -> Row:
+        """As in its table."""
+        e = self.entry
+        what = e.sequence, e.kind.value, _signed(e.fileid), e.path, e.old_path
+        error = e.error[:_ERROR_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+        return (*what, e.attempts, e.due_ns, error)
+
+
+@dataclass(frozen=True, slots=True)
+class DropOutbox:
+    """The Hub does not lack that any more."""
+
+    sequence: int
+    sql = "DELETE FROM outbox WHERE sequence = ?"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "outbox", self.sequence
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _fit(_I64, self.sequence)
+
+    def row(self) -> Row:
+        """Of what is dropped, the key."""
+        return (self.sequence,)
+
+
+@dataclass(frozen=True, slots=True)
+class SetMeta:
+    """This fact is now that."""
+
+    name: MetaKey
+    value: MetaValue
+    sql = "INSERT OR REPLACE INTO meta VALUES (?,?)"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it changes."""
+        return "meta", self.name.value
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        if isinstance(self.value, int):
+            _fit(_I64, self.value)
+
+    def row(self) -> Row:
+        """As in its table."""
+        return self.name.value, self.value
+
+
+Change: TypeAlias = (
+    UpsertNode | DropNode | SetOverlay | DropOverlay | PutOutbox | DropOutbox | SetMeta
+)
+Key: TypeAlias = tuple[str, int] | tuple[str, str]
+
+
+def apply(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    """Make the changes, no two of which have the same key, in the running transaction."""
+    rows: dict[str, list[Row]] = {}
+    for change in changes:
+        rows.setdefault(change.sql, []).append(change.row())
+    for sql, parameters in rows.items():
+        connection.executemany(sql, parameters)
+
+
+def nodes(connection: sqlite3.Connection) -> Iterator[NodeRecord]:
+    """All nodes, in no order."""
+    for row in connection.execute("SELECT * FROM nodes"):
+        fileid, generation, parent, *plain, key, size, verifier, on_hub, local_only = row
+        rest = _content(key, size), verifier, bool(on_hub), bool(local_only)
+        yield NodeRecord(fileid % _U64, generation % _U64, parent % _U64, *plain, *rest)
+
+
+def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
+    """All overlays, in no order. Raises CacheUnusable for ranges that are not what was kept."""
+    for row in connection.execute("SELECT * FROM overlay"):
+        fileid, packed, crc, size, version, base_key, base_size, base_end = row
+        if zlib.crc32(packed) != crc:
+            raise CacheUnusable(f"the staged ranges of file {fileid % _U64:x} have a wrong CRC")
+        base = _content(base_key, base_size)
+        ranges = Ranges.unpack(packed)
+        yield OverlayRecord(fileid % _U64, ranges, size, version, base, base_end)
+
+
+def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:
+    """What the Hub lacks, in the order in which it is to be told."""
+    for row in connection.execute("SELECT * FROM outbox ORDER BY sequence"):
+        sequence, kind, fileid, *plain = row
+        yield OutboxRecord(sequence, OutboxKind(kind), fileid % _U64, *plain)
+
+
+def meta(connection: sqlite3.Connection) -> dict[MetaKey, MetaValue]:
+    """The single facts that were set."""
+    return {MetaKey(key): value for key, value in connection.execute("SELECT * FROM meta")}
+
+
+def _signed(number: int) -> int:
+    """The same 64 bits with a sign; `% _U64` undoes it."""
+    return number - _U64 if number >= _I64 else number
+
+
+def _content(key: str | None, size: int) -> ContentId | None:
+    return None if key is None else ContentId(key, size)
+
+
+def _content_row(content: ContentId | None) -> tuple[str | None, int | None]:
+    return (None, None) if content is None else (content.key, content.size)
+
+
+def _fit(bound: int, *numbers: int) -> None:
+    if min(numbers) < 0 or max(numbers) >= bound:
+        raise InvalidArgument(f"{numbers}: not all in [0, {bound})")
+
+
+def _fit_content(content: ContentId | None) -> None:
+    if content is not None:
+        _fit(_I64, content.size)

@@ -1,0 +1,133 @@
+"""Random changes, their model, and a process that writes them until it is killed.
+
+argv: the state's directory, a seed. Prints the last durable ticket whenever there is a new one.
+"""
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hfnfs.disk.ranges import Ranges
+from hfnfs.disk.schema import (
+    Change,
+    DropNode,
+    DropOutbox,
+    DropOverlay,
+    MetaKey,
+    MetaValue,
+    NodeRecord,
+    OutboxKind,
+    OutboxRecord,
+    OverlayRecord,
+    PutOutbox,
+    SetMeta,
+    SetOverlay,
+    UpsertNode,
+)
+from hfnfs.disk.state import Snapshot, State
+from hfnfs.errors import HfnfsError, TryLater
+from hfnfs.remote import ContentId
+
+FILES = 40
+
+
+@dataclass
+class Model:
+    """What a state holds after some changes."""
+
+    nodes: dict[int, NodeRecord] = field(default_factory=dict)
+    overlays: dict[int, OverlayRecord] = field(default_factory=dict)
+    outbox: dict[int, OutboxRecord] = field(default_factory=dict)
+    meta: dict[MetaKey, MetaValue] = field(default_factory=dict)
+
+    def apply(self, change: Change) -> None:
+        match change:
+            case UpsertNode(node):
+                self.nodes[node.fileid] = node
+            case DropNode(fileid):
+                self.nodes.pop(fileid, None)
+            case SetOverlay(overlay):
+                self.overlays[overlay.fileid] = overlay
+            case DropOverlay(fileid):
+                self.overlays.pop(fileid, None)
+            case PutOutbox(entry):
+                self.outbox[entry.sequence] = entry
+            case DropOutbox(sequence):
+                self.outbox.pop(sequence, None)
+            case SetMeta(name, value):
+                self.meta[name] = value
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        return (
+            {node.fileid: node for node in snapshot.nodes} == self.nodes
+            and {each.fileid: each for each in snapshot.overlays} == self.overlays
+            and list(snapshot.outbox) == [self.outbox[n] for n in sorted(self.outbox)]
+            and snapshot.meta == self.meta
+        )
+
+
+def node(fileid: int, name: bytes = b"a", size: int = 0) -> NodeRecord:
+    return NodeRecord(fileid, 1, 2, name, 1, 0o644, 1000, 1000, size, 1, 2, 3)
+
+
+def any_change(rng: random.Random) -> Change:
+    fileid = rng.randrange(2**64 - FILES, 2**64)
+    content = rng.choice([None, ContentId(f"xet-{rng.randrange(9):064x}", rng.randrange(2**40))])
+    facts: list[MetaValue] = [rng.randrange(2**62), "x", b"\xff"]
+    ranges = Ranges((at, at + 5) for at in rng.sample(range(1000), rng.randrange(9)))
+    choices: list[Change] = [
+        UpsertNode(
+            NodeRecord(
+                fileid, rng.randrange(2**64), 7, rng.randbytes(9), 1, 0o600, 0, 0,
+                rng.randrange(2**62), -1, rng.randrange(2**62), 3, rng.choice([None, b"../x"]),
+                content, rng.choice([None, rng.randbytes(8)]), rng.random() < 0.5,
+                rng.random() < 0.5,
+            )
+        ),
+        DropNode(fileid),
+        SetOverlay(OverlayRecord(fileid, ranges, 1005, rng.randrange(99), content, 17)),
+        DropOverlay(fileid),
+        PutOutbox(
+            OutboxRecord(
+                rng.randrange(FILES), rng.choice(list(OutboxKind)), fileid, b"a/b",
+                rng.choice([None, b"a/\xff"]), 3, rng.randrange(2**62), "it was busy",
+            )
+        ),
+        DropOutbox(rng.randrange(FILES)),
+        SetMeta(MetaKey.CURSOR, rng.choice(facts)),
+    ]  # fmt: skip
+    return rng.choice(choices)
+
+
+def steps(seed: int) -> Iterator[tuple[Change, ...]]:
+    """Changes to submit together, for ever; each step says which it is."""
+    rng = random.Random(seed)
+    number = 0
+    while True:
+        number += 1
+        some = (any_change(rng) for _ in range(rng.randrange(1, 6)))
+        yield (*some, SetMeta(MetaKey.NEXT_GENERATION, number))
+
+
+def main() -> None:
+    state = State(Path(sys.argv[1]), changes_max=500)
+    state.load()
+
+    def told(up_to: int, error: HfnfsError | None) -> None:
+        assert error is None
+        print(up_to, flush=True)
+
+    state.start(told)
+    for step in steps(int(sys.argv[2])):
+        while True:
+            try:
+                state.submit(*step)
+                break
+            except TryLater:
+                continue
+
+
+if __name__ == "__main__":
+    main()
