@@ -8,7 +8,10 @@ itself. Nothing here is trusted for sizes, names or paths until it was checked b
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias
+
+from hfnfs.errors import RemoteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +110,88 @@ class Remote(Protocol):
 
         They may begin before `start` and reach beyond `end` (whole Xet chunks), never beyond
         the content's size. Ends only when all of the range was given, else raises RemoteError.
+        """
+        ...
+
+
+# --------------------------------------------------------------------- changing it
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Let `path` be a file of `content`, which the far side has: uploaded, or at another path.
+
+    A copy (LINK) is this alone, with the content of the other file; no bytes move.
+    """
+
+    path: str
+    content: ContentId
+    mtime_ns: int  # since 1970; the far side keeps milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Let there be no file at `path`.
+
+    A rename is a Put at the new path and this with `moved_to` that path: the old one goes only
+    once the new one is there, so that no failure leaves the content without a name.
+    """
+
+    path: str
+    moved_to: str | None = None
+
+
+Operation: TypeAlias = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Files that somebody, perhaps we ourselves, changed."""
+
+    entries: Mapping[str, RemoteEntry | None]  # by path; None: deleted
+    unclear: frozenset[str] = frozenset()  # changed in a way that was told in part: find them
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that changed since the point asked for was told; from now on it is told as it happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Some changes will never be told: list again what is known. The feed goes on from here."""
+
+    reason: str
+
+
+FeedEvent: TypeAlias = Changed | Ready | Reset
+
+
+class WritableRemote(Remote, Protocol):
+    """A bucket, seen from the mounted folder, that takes changes."""
+
+    async def upload(self, files: Sequence[Path]) -> Sequence[ContentId | RemoteError]:
+        """Bring the bytes of local files to the far side; for each its content, or why not.
+
+        The files are not changed meanwhile. One that fails holds up no other. When this ends,
+        also by being cancelled, nothing reads them any more. What was uploaded has no name yet:
+        that is for commit.
+        """
+        ...
+
+    async def commit(self, operations: Sequence[Operation]) -> Mapping[str, RemoteError]:
+        """Do all of `operations`; the paths of those that failed, with why. Empty: all is done.
+
+        Of several for one path the last counts. All Puts are done before all Deletes. It may be
+        repeated, whole or in part, whatever became of it: a path that is to be deleted and is
+        not there counts as done.
+        """
+        ...
+
+    def changes(self, since: str = "") -> AsyncIterator[FeedEvent]:
+        """What changes, as it changes, without end; our own commits too.
+
+        `since` is a Revision.token, after which it begins; "": now, so list after Ready. Raises
+        FeedUnavailable: look for changes by asking for the revision now and then.
         """
         ...
