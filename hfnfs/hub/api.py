@@ -1,6 +1,6 @@
 """The Hub as one account sees one source: its addresses, asked with the token, refusals raised."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import quote
@@ -40,10 +40,12 @@ class Api:
         """A good answer about the source, or a path of it. Raises RemoteError."""
         return await self._ask(Request(url, Lane.API), path)
 
-    async def post(self, url: str, body: bytes, media_type: str) -> Answer:
-        """A good answer to `body`. Raises RemoteError."""
+    async def post(
+        self, url: str, body: bytes, media_type: str, also: Container[int] = ()
+    ) -> Answer:
+        """A good answer to `body`, or one of a status in `also`. Raises RemoteError."""
         headers = {"Content-Type": media_type}
-        return await self._ask(Request(url, Lane.API, "POST", headers, body), None)
+        return await self._ask(Request(url, Lane.API, "POST", headers, body), None, also)
 
     @asynccontextmanager
     async def download(
@@ -68,12 +70,12 @@ class Api:
         """What a message about a refusal needs to know."""
         return Asked(self.source, self.account.endpoint, token is not None, path)
 
-    async def _ask(self, request: Request, path: str | None) -> Answer:
+    async def _ask(self, request: Request, path: str | None, also: Container[int] = ()) -> Answer:
         token = await self.account.token()
         answer = await self.http.fetch(replace(request, token=token))
         if answer.status == 401 and await self.account.has_other_than(token):
             token = await self.account.token()
             answer = await self.http.fetch(replace(request, token=token))
-        if not 200 <= answer.status < 300:
+        if not 200 <= answer.status < 300 and answer.status not in also:
             raise refusal(answer, self.asked(token, path))
         return answer

@@ -60,6 +60,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     token: str | None = field(default=None, repr=False)
+    read_timeout_s: float | None = None  # between two pieces of the answer; None: as for all
 
     def __post_init__(self) -> None:
         try:
@@ -240,6 +241,10 @@ class Http:
         self.counters.retries += 1
         await self._sleep(self._patience.delay_s(attempts))
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, by the clock that all waits go by."""
+        await self._sleep(seconds)
+
     # ---------------------------------------------------------------- trying
 
     async def _until_answered(
@@ -332,6 +337,16 @@ class Http:
             data=request.body,
             allow_redirects=False,
             proxy=self._proxy_for(url),
+            timeout=self._timeout_of(request),
+        )
+
+    def _timeout_of(self, request: Request) -> aiohttp.ClientTimeout:
+        if request.read_timeout_s is None:
+            return self._timeout
+        return aiohttp.ClientTimeout(
+            connect=self._timeout.connect,
+            sock_connect=self._timeout.sock_connect,
+            sock_read=request.read_timeout_s,
         )
 
     def _proxy_for(self, url: URL) -> str | None:
