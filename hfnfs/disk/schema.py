@@ -321,8 +321,10 @@ def nodes(connection: sqlite3.Connection) -> Iterator[NodeRecord]:
     """All nodes, in no order."""
     for row in connection.execute("SELECT * FROM nodes"):
         fileid, generation, parent, *plain, key, size, verifier, on_hub, local_only = row
+        ids = fileid % _U64, generation % _U64, parent % _U64
         rest = _content(key, size), verifier, bool(on_hub), bool(local_only)
-        yield NodeRecord(fileid % _U64, generation % _U64, parent % _U64, *plain, *rest)
+        fields: Row = (*ids, *plain, *rest)
+        yield NodeRecord(*fields)
 
 
 def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
