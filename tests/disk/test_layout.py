@@ -20,7 +20,14 @@ def test_a_new_cache_is_for_its_owner_only(tmp_path: Path) -> None:
     layout = open_cache(tmp_path / "deep" / "cache")
     for directory in (layout.root, layout.blocks, layout.root / "volumes"):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert sorted(os.listdir(layout.root)) == ["blocks", "hashed", "names", "sources", "version", "volumes"]
+    assert sorted(os.listdir(layout.root)) == [
+        "blocks",
+        "hashed",
+        "names",
+        "sources",
+        "version",
+        "volumes",
+    ]
 
 
 def test_it_can_be_opened_again(tmp_path: Path) -> None:
