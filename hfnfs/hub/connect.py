@@ -5,21 +5,34 @@ the command said, that line has the right command.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from hfnfs.errors import RemoteCorrupt, RemoteEntryMissing, RemoteError, SourceMissing
 from hfnfs.hub.account import Account
 from hfnfs.hub.api import Api
+from hfnfs.hub.batch import Batches
 from hfnfs.hub.cas import Cas
 from hfnfs.hub.content import PlainContent, XetContent
 from hfnfs.hub.entries import revision_of
+from hfnfs.hub.events import Feed
 from hfnfs.hub.http import Http
 from hfnfs.hub.source import Source, SourceType, is_id
 from hfnfs.hub.tree import BucketTree, Found, RepoTree
-from hfnfs.remote import ContentId, Kind, Listing, Piece, RemoteEntry, Revision
+from hfnfs.hub.upload import Uploader
+from hfnfs.remote import (
+    ContentId,
+    FeedEvent,
+    Kind,
+    Listing,
+    Operation,
+    Piece,
+    RemoteEntry,
+    Revision,
+)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -109,12 +122,15 @@ class RepoRemote:
 
 
 class BucketRemote:
-    """A folder of a bucket; implements Remote."""
+    """A folder of a bucket; implements WritableRemote."""
 
     immutable = False
 
     def __init__(self, api: Api) -> None:
         self.source = api.source
+        self._api = api
+        self._uploader = Uploader(api)
+        self._batches = Batches(api)
         self._tree = BucketTree(api)
         self._folder = _Folder(self._tree, api.source.subfolder)
         self._cas = Cas(api, api.url("xet-read-token"))
@@ -153,6 +169,18 @@ class BucketRemote:
         """Pieces that cover [start, end) of `content`."""
         assert 0 <= start <= end <= content.size
         return self._xet.open(content, start, end)
+
+    async def upload(self, files: Sequence[Path]) -> Sequence[ContentId | RemoteError]:
+        """Bring the bytes of local files there; for each its content, or why not."""
+        return await self._uploader.upload(files)
+
+    async def commit(self, operations: Sequence[Operation]) -> Mapping[str, RemoteError]:
+        """Do all of `operations`; the paths that failed, with why."""
+        return await self._batches.commit(operations)
+
+    def changes(self, since: str = "") -> AsyncGenerator[FeedEvent, None]:
+        """What changes after `since`, without end. Raises FeedUnavailable."""
+        return Feed(self._api, since).events()
 
 
 class _Tree(Protocol):

@@ -135,3 +135,27 @@ def harmless(text: str) -> str:
     text = _SECRET.sub("…", text[: 8 * SERVER_TEXT_CHARS_MAX])
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= SERVER_TEXT_CHARS_MAX else f"{text[:SERVER_TEXT_CHARS_MAX]}…"
+
+
+# ---------------------------------------------------------------------------- hf_xet
+
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
+_OF_XET: dict[int, tuple[type[RemoteError], str]] = {
+    **_PLAIN,
+    401: (NotAuthenticated, "the storage does not take the Hub's token"),
+    403: (Forbidden, "the storage does not take uploads with this token"),
+}
+
+
+def xet_failure(error: Exception, name: str) -> RemoteError:
+    """What an upload's failure in hf_xet means; it knows few classes, so its text is read."""
+    text = str(error)
+    found = _XET_STATUS.search(text)
+    if found is not None:
+        status = int(found[1])
+        default = (RemoteUnavailable if status >= 500 else RemoteError, f"refused with {status}")
+        kind, fact = _OF_XET.get(status, default)
+        return kind(f"{name}: upload failed: {fact}")
+    if isinstance(error, ConnectionError | TimeoutError):
+        return RemoteUnavailable(f"{name}: upload failed: the storage cannot be reached")
+    return RemoteError(f"{name}: upload failed: {harmless(text)}")
