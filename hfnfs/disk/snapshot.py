@@ -1,0 +1,114 @@
+"""An immutable copy of a staged file, for an upload to read while the file is written on.
+
+Where the file system shares blocks between files (btrfs, XFS) it is made at once and takes no
+room. Elsewhere the staged ranges are copied, within the kernel where it can; holes stay holes.
+Such a copy is of no single moment if the file is written meanwhile: who needs that compares the
+file's version before and after. Blocks: run it in a thread.
+"""
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from hfnfs.disk.ranges import Ranges
+from hfnfs.errors import CacheUnusable
+
+_FICLONE: Final = (
+    0x40049409  # ioctl_ficlone(2); the number on every architecture of Linux we run on
+)
+_COPY_BYTES: Final = 1 << 20
+_KERNEL_COPY_BYTES: Final = 1 << 30
+_CANNOT: Final = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
+_ZEROS: Final = bytes(_COPY_BYTES)
+
+
+def copy_staged(source: int, target: int, own: Ranges, size: int) -> None:
+    """Make the empty file `target` be `size` bytes: in `own` those of `source`, else zeros.
+
+    Raises OSError, and CacheUnusable when `source` ends before `own` does.
+    """
+    last = max((end for _, end in own.intersect(0, size)), default=0)
+    if os.fstat(source).st_size < last:
+        raise CacheUnusable("a staged file is shorter than what was written to it")
+    if _clone(source, target):
+        os.ftruncate(target, size)
+        for start, end in own.gaps(0, size):
+            for data_start, data_end in _data(target, start, end):
+                _zero(target, data_start, data_end)
+        return
+    os.ftruncate(target, size)
+    for start, end in own.intersect(0, size):
+        for data_start, data_end in _data(source, start, end):
+            _copy(source, target, data_start, data_end)
+
+
+def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of data; a disk that fills up half-way ends in OSError."""
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        more = os.pwrite(fd, memoryview(data)[written:], offset + written)
+        if not more:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written += more
+
+
+def _clone(source: int, target: int) -> bool:
+    """Let target share the blocks of source; False: this file system has no such thing."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
+
+
+def _data(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of [start, end) that are no holes, as far as the file system tells."""
+    while start < end:
+        try:
+            data = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file
+                return
+            raise
+        if data >= end:
+            return
+        hole = min(os.lseek(fd, data, os.SEEK_HOLE), end)
+        yield data, hole
+        start = hole
+
+
+def _copy(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        count = _copied_by_kernel(source, target, start, end)
+        if not count:
+            data = os.pread(source, min(_COPY_BYTES, end - start), start)
+            pwrite_all(target, data, start)
+            count = len(data)
+        if not count:
+            raise CacheUnusable("a staged file became shorter while it was copied")
+        start += count
+
+
+def _copied_by_kernel(source: int, target: int, start: int, end: int) -> int:
+    """How many bytes the kernel has copied; 0 when it cannot."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        count = min(_KERNEL_COPY_BYTES, end - start)
+        return os.copy_file_range(source, target, count, start, start)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return 0
+        raise
+
+
+def _zero(fd: int, start: int, end: int) -> None:
+    for offset in range(start, end, _COPY_BYTES):
+        pwrite_all(fd, memoryview(_ZEROS)[: min(_COPY_BYTES, end - offset)], offset)

@@ -1,0 +1,481 @@
+"""Local bytes of written files, until the Hub has them and longer: one sparse file for each.
+
+    <directory>/<16 hex of the fileid>   bytes at the offsets where they were written
+    <directory>/snapshots/<16 hex>.<n>   copies for uploads, what is being removed; emptied first
+    <directory>/lost+found/…             files that nothing is known of; never removed by us
+
+Which ranges of a file are staged is for the caller to know and to keep: a byte counts once
+`write` returned, and is on disk once a later `sync` did.
+
+`write`, `read_resident`, `truncate` may be called on the event loop; `read`, `sync`, `snapshot`,
+`remove` and `open` wait for the disk: from threads. A lock guards the tables and is never held
+while bytes are moved. The caller owns the directory alone (state.py's lock).
+
+The system tells once that written bytes did not reach the disk, and then holds them for clean:
+only here is it remembered. Ranges that failed to sync are in doubt until they were written again
+and synced, or cut off; until then every `sync` of that file fails. For that it must hear of the
+failure: a file with unsynced bytes keeps its descriptor.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import stat
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hfnfs.disk.errors import disk_errors
+from hfnfs.disk.ranges import OFFSET_MAX, Ranges
+from hfnfs.disk.snapshot import copy_staged, pwrite_all
+from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, TryLater
+
+DESCRIPTORS_MAX: Final = 256
+_NAME = re.compile(r"[0-9a-f]{16}")
+_SNAPSHOTS: Final = "snapshots"
+_LOST: Final = "lost+found"
+_BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
+_OPEN_FILE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_NEW: Final = _OPEN_FILE | os.O_CREAT | os.O_EXCL
+_OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_log = logging.getLogger(__name__)
+
+
+class Usage(NamedTuple):
+    """What is staged."""
+
+    files: int
+    bytes: int  # on disk; holes take none
+    snapshot_bytes: int
+    unsynced_bytes: int
+
+
+class Swept(NamedTuple):
+    """What a sweep found amiss."""
+
+    lost: tuple[Path, ...]  # nothing is known of them: where they are now
+    missing: frozenset[int]  # fileids that were to be there
+
+
+class _Doubt(NamedTuple):
+    ranges: Ranges  # that did not reach the disk
+    error: HfnfsError  # why
+
+
+class _File:
+    """A staged file."""
+
+    __slots__ = ("bytes", "fd", "is_gone", "number", "syncing", "users")
+
+    def __init__(self) -> None:
+        self.fd = -1  # while it is not open
+        self.users = 0  # calls that work with the descriptor just now
+        self.bytes = 0  # on disk
+        self.number = 0  # of its creation by this process; 0: before
+        self.is_gone = False  # unlinked; closed by its last user
+        self.syncing = threading.Lock()  # or one caller would hear of a failure, another not
+
+
+class Snapshot:
+    """A copy under a path of its own. `fill` its gaps, `seal` it, upload it, `discard` it."""
+
+    def __init__(self, staging: "Staging", path: Path, fd: int) -> None:
+        self.path = path
+        self._staging = staging
+        self._fd = fd
+        self._bytes = 0
+        self._is_kept = True
+        self._count()
+
+    def fill(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes of the base where nothing is staged. Raises NoSpace, CacheUnusable."""
+        with disk_errors(self.path):
+            pwrite_all(self._fd, data, offset)
+        self._count()
+
+    def seal(self) -> None:
+        """No byte of it will change any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with disk_errors(self.path):
+                os.fchmod(fd, 0o400)
+                os.close(fd)
+
+    def discard(self) -> None:
+        """Remove it; may be called twice."""
+        self.seal()
+        if self._is_kept:
+            self._is_kept = False
+            with disk_errors(self.path):
+                self.path.unlink(missing_ok=True)
+            self._staging.count_snapshot(-self._bytes)
+
+    def _count(self) -> None:
+        now = os.fstat(self._fd).st_blocks * _BYTES_A_DISK_BLOCK
+        self._staging.count_snapshot(now - self._bytes)
+        self._bytes = now
+
+
+class Staging:
+    """The staged files of one volume: `open` first, `close` last.
+
+    Beyond `bytes_max` (None: no bound) writers are told TryLater; so they are when all of the
+    `descriptors_max` files that may be open have unsynced bytes.
+    """
+
+    def __init__(
+        self, directory: Path, bytes_max: int | None, *, descriptors_max: int = DESCRIPTORS_MAX
+    ) -> None:
+        self._directory = directory
+        self._bytes_max = bytes_max
+        self._descriptors_max = descriptors_max
+        self._directory_fd = -1
+        self._lock = threading.Lock()
+        self._files: dict[int, _File] = {}
+        self._open: OrderedDict[int, _File] = OrderedDict()  # longest unused first
+        self._unsynced: dict[int, Ranges] = {}  # longest waiting first; empty: its name, its end
+        self._doubts: dict[int, _Doubt] = {}
+        self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
+        self._snapshots = 0  # made so far
+        self._names_made = self._names_synced = 0
+        self._syncing_names = threading.Lock()
+
+    def open(self, known: Collection[int]) -> Swept:
+        """Take the directory over (made if need be) with the files of the `known` fileids.
+
+        Others are moved to lost+found. Raises NoSpace, CacheUnusable.
+        """
+        with disk_errors(self._directory):
+            for path in (self._directory, self._directory / _SNAPSHOTS, self._directory / _LOST):
+                path.mkdir(mode=0o700, exist_ok=True)
+            self._directory_fd = os.open(self._directory, _OPEN_DIRECTORY)
+            for snapshot in (self._directory / _SNAPSHOTS).iterdir():
+                snapshot.unlink()
+            lost, wanted = [], frozenset(known)
+            for name in os.listdir(self._directory_fd):
+                if name in {_SNAPSHOTS, _LOST}:
+                    continue
+                if _NAME.fullmatch(name) and int(name, 16) in wanted:
+                    self._adopt(int(name, 16))
+                else:
+                    lost.append(self._move_away(name))
+            os.fsync(self._directory_fd)
+        return Swept(tuple(lost), wanted - self._files.keys())
+
+    def close(self) -> None:
+        """Give back all descriptors; what is unsynced is left to the system."""
+        with self._lock:
+            for file in self._open.values():
+                file.is_gone = True
+                if not file.users:
+                    os.close(file.fd)
+            self._open.clear()
+            self._files.clear()
+            if self._directory_fd >= 0:
+                os.close(self._directory_fd)
+                self._directory_fd = -1
+
+    # ------------------------------------------------------- reading, writing
+
+    def write(self, fileid: int, offset: int, data: bytes | memoryview) -> int:
+        """Put all of data at offset, in a new file if there is none; its length.
+
+        After an error none of it counts, and bytes that it was to replace may be either. Raises
+        NoSpace, TryLater, CacheUnusable.
+        """
+        end = offset + len(data)
+        if end > OFFSET_MAX:
+            raise NoSpace(f"{self.path(fileid)}: no file reaches as far as {end}")
+        if self._bytes_max is not None and self._held() + len(data) > self._bytes_max:
+            raise TryLater(f"{self._directory}: {self._held()} bytes are staged already")
+        with self._using(fileid, create=True) as file:
+            try:
+                pwrite_all(file.fd, data, offset)
+            finally:
+                self._changed(fileid, file, offset, end)
+        return len(data)
+
+    def read(self, fileid: int, start: int, end: int) -> bytes:
+        """Bytes [start, end); holes are zeros. Raises CacheUnusable if the file ends before."""
+        parts = []
+        with self._using(fileid, create=False) as file:
+            while start < end:
+                part = os.pread(file.fd, end - start, start)
+                if not part:
+                    raise self._cut(fileid, start)
+                parts.append(part)
+                start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_resident(self, fileid: int, start: int, end: int) -> bytes | None:
+        """Bytes [start, end) if taking them cannot wait for the disk, else None: `read` them.
+
+        Where the system cannot tell (macOS) they are read in any case.
+        """
+        if sys.platform != "linux":
+            return self.read(fileid, start, end)
+        data = bytearray(end - start)
+        with self._using(fileid, create=False) as file:
+            try:
+                count = os.preadv(file.fd, [data], start, os.RWF_NOWAIT) if data else 0
+            except OSError as error:
+                if error.errno == errno.EAGAIN:
+                    return None
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                count = os.preadv(file.fd, [data], start)
+        return bytes(data) if count == len(data) else None
+
+    def truncate(self, fileid: int, size: int) -> None:
+        """Make the file end at `size`; what is added reads as zeros.
+
+        The bytes are gone at once: only when the record that they do not count is durable.
+        Raises NoSpace, TryLater, CacheUnusable.
+        """
+        if size > OFFSET_MAX:
+            raise NoSpace(f"{self.path(fileid)}: no file reaches as far as {size}")
+        with self._using(fileid, create=True) as file:
+            os.ftruncate(file.fd, size)
+            with self._lock:
+                unsynced = self._unsynced.setdefault(fileid, Ranges())
+                before = unsynced.total
+                unsynced.truncate(size)
+                self.unsynced_bytes += unsynced.total - before
+                if fileid in self._doubts:
+                    self._doubts[fileid].ranges.truncate(size)
+            self._changed(fileid, file, 0, 0)
+
+    # ------------------------------------------------------- durable, removed
+
+    def unsynced(self) -> list[int]:
+        """Fileids that `sync` has something to do for, longest waiting first."""
+        with self._lock:
+            return list(self._unsynced)
+
+    def doubtful(self, fileid: int) -> Ranges:
+        """What was written and did not reach the disk."""
+        with self._lock:
+            doubt = self._doubts.get(fileid)
+            return Ranges() if doubt is None else doubt.ranges.copy()
+
+    def sync(self, fileid: int) -> None:
+        """Bring all that was written before this call, and the file's name, to the disk.
+
+        Raises NoSpace or CacheUnusable if that failed, now or before, for bytes that were not
+        written again since.
+        """
+        with self._using(fileid, create=False) as file, file.syncing:
+            with self._lock:
+                taken = self._unsynced.pop(fileid, None)
+            if taken is not None:
+                self._bring_to_disk(fileid, file, taken)
+            with self._lock:
+                doubt = self._doubts.get(fileid)
+            if doubt is not None:
+                raise doubt.error.with_traceback(None)
+
+    def remove(self, *fileids: int) -> None:
+        """Forget these files, with one wait for the disk; what is not staged is no error.
+
+        They are gone at once: only when the record that they do not count is durable.
+        """
+        with disk_errors(self._directory):
+            for fileid in fileids:
+                with self._lock:
+                    aside = self._put_aside(fileid)
+                if aside is not None:
+                    aside.unlink()
+            os.fsync(self._directory_fd)
+
+    def snapshot(self, fileid: int, own: Ranges, size: int) -> Snapshot:
+        """A copy of `size` bytes: those in `own` as staged, zeros for the caller to fill elsewhere.
+
+        Raises NoSpace, CacheUnusable.
+        """
+        with self._lock:
+            path = self._new_path(fileid)
+        with self._using(fileid, create=False) as file, disk_errors(path):
+            fd = os.open(path, _OPEN_NEW, 0o600)
+            try:
+                copy_staged(file.fd, fd, own, size)
+                return Snapshot(self, path, fd)
+            except BaseException:
+                os.close(fd)
+                path.unlink()
+                raise
+
+    def count_snapshot(self, size: int) -> None:
+        """Snapshots take that many bytes more (less than 0: fewer)."""
+        with self._lock:
+            self._snapshot_bytes += size
+
+    def path(self, fileid: int) -> Path:
+        """Where the bytes are; to read them there, keep in mind that they are written on."""
+        return self._directory / _name(fileid)
+
+    def usage(self) -> Usage:
+        """What is staged."""
+        return Usage(len(self._files), self._bytes, self._snapshot_bytes, self.unsynced_bytes)
+
+    # ------------------------------------------------------- inside
+
+    def _put_aside(self, fileid: int) -> Path | None:
+        """Rename a file, as to unlink a large one takes long, and forget it; its new name."""
+        file = self._files.pop(fileid, None)
+        if file is None:
+            return None
+        self._open.pop(fileid, None)
+        self._doubts.pop(fileid, None)
+        unsynced = self._unsynced.pop(fileid, None)
+        self.unsynced_bytes -= 0 if unsynced is None else unsynced.total
+        self._bytes -= file.bytes
+        file.is_gone = True
+        if not file.users and file.fd >= 0:
+            os.close(file.fd)
+        aside = self._new_path(fileid)
+        self.path(fileid).rename(aside)
+        return aside
+
+    def _new_path(self, fileid: int) -> Path:
+        """A name in snapshots/ that was not used before."""
+        self._snapshots += 1
+        return self._directory / _SNAPSHOTS / f"{_name(fileid)}.{self._snapshots}"
+
+    def _held(self) -> int:
+        return self._bytes + self._snapshot_bytes
+
+    def _cut(self, fileid: int, at: int) -> CacheUnusable:
+        return CacheUnusable(f"{self.path(fileid)}: ends at {at}, though more was written to it")
+
+    def _adopt(self, fileid: int) -> None:
+        status = os.stat(_name(fileid), dir_fd=self._directory_fd, follow_symlinks=False)
+        file = self._files[fileid] = _File()
+        file.bytes = status.st_blocks * _BYTES_A_DISK_BLOCK
+        self._bytes += file.bytes
+
+    def _move_away(self, name: str) -> Path:
+        lost = self._directory / _LOST
+        taken = set(os.listdir(lost))
+        copies = (f"{name}.{number}" for number in range(1, len(taken) + 2))
+        new = next(n for n in (name, *copies) if n not in taken)
+        os.rename(self._directory / name, lost / new)
+        _log.warning("%s: nothing is known of it; moved to %s", name, lost / new)
+        return lost / new
+
+    def _changed(self, fileid: int, file: _File, start: int, end: int) -> None:
+        """Note that [start, end) may have changed. After the fact: a sync must not miss it."""
+        on_disk = os.fstat(file.fd).st_blocks * _BYTES_A_DISK_BLOCK
+        with self._lock:
+            if file.is_gone:
+                return
+            self._bytes += on_disk - file.bytes
+            file.bytes = on_disk
+            unsynced = self._unsynced.setdefault(fileid, Ranges())
+            before = unsynced.total
+            unsynced.add(start, end)
+            self.unsynced_bytes += unsynced.total - before
+
+    def _bring_to_disk(self, fileid: int, file: _File, taken: Ranges) -> None:
+        """Sync what was `taken` from the unsynced; what fails is in doubt."""
+        error: HfnfsError | None = None
+        try:
+            with disk_errors(self.path(fileid)):
+                _sync(file.fd)
+                self._sync_name(file.number)
+        except (NoSpace, CacheUnusable) as failed:
+            error = failed
+        with self._lock:
+            self.unsynced_bytes -= taken.total
+            doubt = self._doubts.get(fileid)
+            if error is not None and not file.is_gone:
+                doubtful = Ranges() if doubt is None else doubt.ranges
+                doubtful.update(taken)
+                self._doubts[fileid] = _Doubt(doubtful, error)
+            elif doubt is not None:
+                doubt.ranges.subtract(taken)
+                if not doubt.ranges:
+                    del self._doubts[fileid]
+
+    def _sync_name(self, number: int) -> None:
+        """Bring the names of the first `number` files made here to the disk; many at once."""
+        with self._syncing_names:
+            if number > self._names_synced:
+                made = self._names_made
+                _sync_names(self._directory_fd)
+                self._names_synced = made
+
+    @contextmanager
+    def _using(self, fileid: int, *, create: bool) -> Iterator[_File]:
+        """The file, open within the block."""
+        with disk_errors(self.path(fileid)):
+            with self._lock:
+                file = self._acquired(fileid, create=create)
+            try:
+                yield file
+            finally:
+                with self._lock:
+                    file.users -= 1
+                    if file.is_gone and not file.users:
+                        os.close(file.fd)
+
+    def _acquired(self, fileid: int, *, create: bool) -> _File:
+        file = self._files.get(fileid)
+        if file is None and not create:
+            raise CacheUnusable(f"{self.path(fileid)}: nothing is staged there")
+        if file is None or file.fd < 0:
+            self._make_room()
+            fd = self._opened(fileid, _OPEN_NEW if file is None else _OPEN_FILE)
+            if file is None:
+                file = self._files[fileid] = _File()
+                self._names_made += 1
+                file.number = self._names_made
+                self._unsynced[fileid] = Ranges()
+            file.fd = fd
+            self._open[fileid] = file
+        self._open.move_to_end(fileid)
+        file.users += 1
+        return file
+
+    def _opened(self, fileid: int, flags: int) -> int:
+        fd = os.open(_name(fileid), flags, 0o600, dir_fd=self._directory_fd)
+        status = os.fstat(fd)
+        ours = status.st_uid == os.geteuid() and status.st_nlink == 1
+        if not (ours and stat.S_ISREG(status.st_mode)):
+            os.close(fd)
+            raise CacheUnusable(f"{self.path(fileid)}: not a file that we made")
+        return fd
+
+    def _make_room(self) -> None:
+        """Close the longest unused file that can be, if one more would be too many."""
+        if len(self._open) < self._descriptors_max:
+            return
+        for fileid, file in self._open.items():
+            if not file.users and fileid not in self._unsynced:
+                os.close(file.fd)
+                file.fd = -1
+                del self._open[fileid]
+                return
+        raise TryLater(f"{self._directory}: {len(self._open)} files are open and unsynced")
+
+
+def _name(fileid: int) -> str:
+    return f"{fileid:016x}"
+
+
+def _sync(fd: int) -> None:
+    """Bring the bytes of a file, and its length, to the disk."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync(2) leaves them in the drive's cache there
+    else:
+        os.fdatasync(fd)
+
+
+def _sync_names(fd: int) -> None:
+    os.fsync(fd)

@@ -1,0 +1,572 @@
+"""Staged bytes: what was written is read, what was synced is said to be, and nothing else."""
+
+import errno
+import os
+import random
+import resource
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hfnfs.config import KIB, MIB
+from hfnfs.disk import snapshot as copying
+from hfnfs.disk import staging as module
+from hfnfs.disk.ranges import OFFSET_MAX, Ranges
+from hfnfs.disk.staging import Staging, Swept
+from hfnfs.errors import CacheUnusable, NoSpace, TryLater
+
+PATIENCE_S = 60
+FILEIDS = st.sampled_from([1, 2**64 - 1, 0xABCDEF])
+PLACES = st.integers(0, 40_000)
+
+
+@contextmanager
+def opened(directory: Path, known: set[int] | None = None) -> Iterator[Staging]:
+    staging = Staging(directory, None)
+    staging.open(known or set())
+    try:
+        yield staging
+    finally:
+        staging.close()
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with opened(tmp_path / "staging") as staging:
+        yield staging
+
+
+def failing(number: int) -> Callable[..., int]:
+    """A system call that always fails."""
+
+    def fail(*_args: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+# ---------------------------------------------------------------- model
+
+
+class StagingAgainstModel(RuleBasedStateMachine):
+    """Files are what was written, also when few may be open, and after a restart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = tempfile.TemporaryDirectory()
+        self.files: dict[int, bytearray] = {}
+        self.own: dict[int, Ranges] = {}
+        self.staging = Staging(Path(self.home.name), None, descriptors_max=2)
+        self.staging.open(set())
+
+    @initialize()
+    def begin(self) -> None:
+        assert self.staging.usage().files == 0
+
+    def teardown(self) -> None:
+        self.staging.close()
+        self.home.cleanup()
+
+    def or_later(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except TryLater:  # both open files are unsynced
+            for fileid in self.staging.unsynced():
+                self.staging.sync(fileid)
+            work()
+
+    @rule(fileid=FILEIDS, offset=PLACES, seed=st.integers(), count=st.integers(1, 9000))
+    def write(self, fileid: int, offset: int, seed: int, count: int) -> None:
+        data = random.Random(seed).randbytes(count)
+        self.or_later(lambda: self.staging.write(fileid, offset, data))
+        model = self.files.setdefault(fileid, bytearray())
+        model.extend(bytes(max(offset + count - len(model), 0)))
+        model[offset : offset + count] = data
+        self.own.setdefault(fileid, Ranges()).add(offset, offset + count)
+
+    @rule(fileid=FILEIDS, size=PLACES)
+    def truncate(self, fileid: int, size: int) -> None:
+        self.or_later(lambda: self.staging.truncate(fileid, size))
+        model = self.files.setdefault(fileid, bytearray())
+        del model[size:]
+        model.extend(bytes(size - len(model)))
+        self.own.setdefault(fileid, Ranges()).truncate(size)
+
+    @rule(fileid=FILEIDS, start=PLACES, end=PLACES)
+    def read(self, fileid: int, start: int, end: int) -> None:
+        model = self.files.get(fileid, bytearray())
+        if start < end and end <= len(model):
+            truth = bytes(model[start:end])
+            got: list[bytes] = []
+            self.or_later(lambda: got.append(self.staging.read(fileid, start, end)))
+            assert got == [truth]
+            assert self.staging.read_resident(fileid, start, end) in {None, truth}
+
+    @rule(fileid=FILEIDS)
+    def sync(self, fileid: int) -> None:
+        if fileid in self.files:
+            self.or_later(lambda: self.staging.sync(fileid))
+            assert fileid not in self.staging.unsynced()
+
+    @rule(fileid=FILEIDS, size=PLACES)
+    def snapshot(self, fileid: int, size: int) -> None:
+        if fileid not in self.files:
+            return
+        truth = bytearray(size)
+        for start, end in self.own[fileid].intersect(0, size):
+            truth[start:end] = self.files[fileid][start:end]
+
+        def check() -> None:
+            snapshot = self.staging.snapshot(fileid, self.own[fileid], size)
+            snapshot.seal()
+            assert snapshot.path.read_bytes() == bytes(truth)
+            snapshot.discard()
+
+        self.or_later(check)
+
+    @rule(fileid=FILEIDS)
+    def remove(self, fileid: int) -> None:
+        self.staging.remove(fileid)
+        self.files.pop(fileid, None)
+        self.own.pop(fileid, None)
+
+    @rule(forgotten=FILEIDS)
+    def restart(self, forgotten: int) -> None:
+        self.staging.close()
+        self.staging = Staging(Path(self.home.name), None, descriptors_max=2)
+        swept = self.staging.open(self.files.keys() - {forgotten})
+        assert [path.read_bytes() for path in swept.lost] == [
+            bytes(self.files.pop(fileid)) for fileid in [forgotten] if fileid in self.files
+        ]
+        assert not swept.missing
+        self.own.pop(forgotten, None)
+
+    @invariant()
+    def usage_is_what_lies_there(self) -> None:
+        paths = [self.staging.path(fileid) for fileid in self.files]
+        usage = self.staging.usage()
+        assert usage.files == len(paths)
+        assert usage.bytes == sum(path.stat().st_blocks * 512 for path in paths)
+        assert usage.snapshot_bytes == 0
+        assert usage.unsynced_bytes <= sum(ranges.total for ranges in self.own.values())
+
+
+StagingAgainstModel.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None
+)
+test_staging_against_the_model = StagingAgainstModel.TestCase
+
+
+# ---------------------------------------------------------------- a disk that fails
+
+
+def test_a_short_write_does_not_count_and_the_file_goes_on(staging: Staging) -> None:
+    """The limit of file sizes makes the system write a part first and then refuse, truly."""
+    staging.write(1, 0, b"kept")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(NoSpace):
+            staging.write(1, 4000, bytes(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert staging.write(1, 4, b" and more") == 9
+    assert staging.read(1, 0, 13) == b"kept and more"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, NoSpace),
+        (errno.EDQUOT, NoSpace),
+        (errno.EFBIG, NoSpace),
+        (errno.EIO, CacheUnusable),
+    ],
+)
+def test_what_the_disk_says_is_told(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    monkeypatch.setattr(os, "pwrite", failing(number))
+    with pytest.raises(kind, match=f"{staging.path(1)}: {os.strerror(number)}"):
+        staging.write(1, 0, b"x")
+
+
+def test_no_file_reaches_beyond_what_offsets_can_say(staging: Staging) -> None:
+    with pytest.raises(NoSpace):
+        staging.write(1, OFFSET_MAX, b"x")
+    with pytest.raises(NoSpace):
+        staging.truncate(1, OFFSET_MAX + 1)
+    assert staging.usage().files == 0
+
+
+def test_a_write_that_moves_nothing_is_no_endless_loop(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda *_args: 0)
+    with pytest.raises(NoSpace):
+        staging.write(1, 0, b"x")
+
+
+def test_a_failed_sync_is_told_until_the_bytes_were_written_again(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"a" * 100)
+    staging.write(2, 0, b"b")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_sync", failing(errno.EIO))
+        with pytest.raises(CacheUnusable):
+            staging.sync(1)
+    assert list(staging.doubtful(1)) == [(0, 100)]
+    with pytest.raises(CacheUnusable):
+        staging.sync(1)  # the system holds the pages for clean now, and would say yes
+    staging.write(1, 0, b"c" * 50)
+    with pytest.raises(CacheUnusable):
+        staging.sync(1)
+    assert list(staging.doubtful(1)) == [(50, 100)]
+    staging.write(1, 50, b"c" * 50)
+    staging.sync(1)
+    staging.sync(1)
+    staging.sync(2)
+    assert not staging.doubtful(1)
+
+
+def test_what_is_cut_off_or_removed_is_in_doubt_no_more(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fileid in (1, 2):
+        staging.write(fileid, 0, b"a" * 100)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_sync", failing(errno.ENOSPC))
+            with pytest.raises(NoSpace):
+                staging.sync(fileid)
+    staging.truncate(1, 0)
+    staging.sync(1)
+    staging.remove(2)
+    staging.write(2, 0, b"new")
+    staging.sync(2)
+
+
+def test_a_name_that_did_not_reach_the_disk_fails_the_sync(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"a")
+    monkeypatch.setattr(module, "_sync_names", failing(errno.EIO))
+    with pytest.raises(CacheUnusable):
+        staging.sync(1)
+
+
+def test_names_of_many_new_files_are_synced_at_once(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(module, "_sync_names", synced.append)
+    for fileid in range(20):
+        staging.write(fileid, 0, b"a")
+    for fileid in range(20):
+        staging.sync(fileid)
+    staging.write(3, 9, b"a")
+    staging.sync(3)
+    assert len(synced) == 1
+
+
+def test_all_who_sync_a_file_at_once_hear_of_its_failure(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"a")
+    syncing, go_on = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def fail_once(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) == 1:  # as the system: one caller is told
+            syncing.set()
+            assert go_on.wait(PATIENCE_S)
+            raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(module, "_sync", fail_once)
+    failures: list[Exception] = []
+
+    def sync() -> None:
+        try:
+            staging.sync(1)
+        except CacheUnusable as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=sync) for _ in range(3)]
+    threads[0].start()
+    assert syncing.wait(PATIENCE_S)
+    for thread in threads[1:]:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 3
+
+
+def test_what_is_written_during_a_sync_is_left_for_the_next(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"a" * 10)
+    monkeypatch.setattr(module, "_sync", lambda _fd: staging.write(1, 20, b"b") and None)
+    staging.sync(1)
+    assert staging.unsynced() == [1]
+    assert staging.unsynced_bytes == 1
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def test_unsynced_bytes_are_counted_once_until_they_are_synced(staging: Staging) -> None:
+    staging.write(1, 0, bytes(100))
+    staging.write(1, 50, bytes(100))
+    staging.write(2, 0, bytes(10))
+    assert staging.unsynced_bytes == 160
+    staging.truncate(1, 20)
+    assert staging.unsynced_bytes == 30
+    staging.sync(1)
+    assert staging.unsynced_bytes == 10
+    staging.remove(2)
+    assert staging.unsynced_bytes == 0
+
+
+def test_writers_are_put_off_when_too_much_is_staged_and_may_go_on_after(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, 100 * KIB)
+    staging.open(set())
+    staging.write(1, 0, bytes(80 * KIB))
+    with pytest.raises(TryLater):
+        staging.write(2, 0, bytes(40 * KIB))
+    staging.remove(1)
+    staging.write(2, 0, bytes(40 * KIB))
+    staging.close()
+
+
+def test_what_is_found_at_the_start_counts(tmp_path: Path) -> None:
+    with opened(tmp_path) as staging:
+        staging.write(1, 0, bytes(80 * KIB))
+        staging.sync(1)
+    staging = Staging(tmp_path, 100 * KIB)
+    staging.open({1})
+    with pytest.raises(TryLater):
+        staging.write(2, 0, bytes(40 * KIB))
+    staging.close()
+
+
+def test_few_files_are_open_and_none_is_closed_before_its_sync(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, None, descriptors_max=3)
+    staging.open(set())
+    for fileid in range(3):
+        staging.write(fileid, 0, b"a")
+    with pytest.raises(TryLater):
+        staging.write(3, 0, b"a")
+    assert staging.unsynced() == [0, 1, 2]
+    staging.sync(0)
+    staging.write(3, 0, b"a")
+    assert len(staging._open) == 3
+    for fileid in (1, 2, 3):
+        staging.sync(fileid)
+    assert staging.read(0, 0, 1) == b"a"
+    assert len(staging._open) == 3
+    staging.close()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_a_file_that_lost_its_end_is_no_zeros(staging: Staging) -> None:
+    staging.write(1, 0, b"a" * 100)
+    os.truncate(staging.path(1), 50)
+    with pytest.raises(CacheUnusable, match="ends at 50"):
+        staging.read(1, 0, 100)
+    assert staging.read_resident(1, 0, 100) is None
+    with pytest.raises(CacheUnusable, match="shorter"):
+        staging.snapshot(1, Ranges([(0, 100)]), 100)
+    assert not list((staging.path(1).parent / "snapshots").iterdir())
+
+
+def test_what_is_not_staged_cannot_be_read_or_synced(staging: Staging) -> None:
+    for work in (lambda: staging.read(1, 0, 1), lambda: staging.sync(1)):
+        with pytest.raises(CacheUnusable, match="nothing is staged"):
+            work()
+
+
+def test_what_is_not_in_memory_is_not_waited_for(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"abc")
+    assert staging.read_resident(1, 0, 3) == b"abc"
+    assert staging.read_resident(1, 1, 1) == b""
+    monkeypatch.setattr(os, "preadv", failing(errno.EAGAIN))
+    assert staging.read_resident(1, 0, 3) is None
+
+
+# ---------------------------------------------------------------- snapshots
+
+
+def test_a_snapshot_stays_as_it_was_and_its_gaps_are_filled_by_others(staging: Staging) -> None:
+    staging.write(1, 10, b"staged")
+    snapshot = staging.snapshot(1, Ranges([(10, 16)]), 30)
+    staging.write(1, 10, b"later!")
+    snapshot.fill(0, b"base bytes")
+    snapshot.seal()
+    assert snapshot.path.read_bytes() == b"base bytesstaged" + bytes(14)
+    assert snapshot.path.stat().st_mode & 0o777 == 0o400
+    assert staging.usage().snapshot_bytes > 0
+    snapshot.discard()
+    snapshot.discard()
+    assert not snapshot.path.exists()
+    assert staging.usage().snapshot_bytes == 0
+
+
+def test_bytes_outside_of_the_staged_ranges_are_zeros_in_a_snapshot(staging: Staging) -> None:
+    staging.write(1, 0, b"abcdef")
+    snapshot = staging.snapshot(1, Ranges([(1, 2), (4, 5)]), 8)
+    assert snapshot.path.read_bytes() == b"\0b\0\0e\0\0\0"
+    snapshot.discard()
+
+
+def test_holes_stay_holes(staging: Staging) -> None:
+    staging.write(1, 64 * MIB, b"end")
+    staging.truncate(1, 128 * MIB)
+    snapshot = staging.snapshot(1, Ranges([(0, 128 * MIB)]), 128 * MIB)
+    assert snapshot.path.stat().st_size == 128 * MIB
+    assert snapshot.path.stat().st_blocks * 512 < MIB
+    snapshot.discard()
+
+
+def test_it_is_copied_by_hand_where_the_kernel_does_not(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = random.Random(1).randbytes(3 * MIB + 5)
+    staging.write(1, 7, data)
+    monkeypatch.setattr(os, "copy_file_range", failing(errno.EXDEV), raising=False)
+    snapshot = staging.snapshot(1, Ranges([(7, 7 + len(data))]), 7 + len(data))
+    assert snapshot.path.read_bytes() == bytes(7) + data
+    snapshot.discard()
+
+
+def test_what_a_clone_has_too_much_is_zeroed(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on btrfs and XFS, where all of the file is cloned at once."""
+
+    def clone(source: int, target: int) -> bool:
+        os.pwrite(target, os.pread(source, 3 * MIB, 0), 0)
+        return True
+
+    data = random.Random(2).randbytes(2 * MIB)
+    staging.write(1, 0, data)
+    monkeypatch.setattr(copying, "_clone", clone)
+    own = Ranges([(5, 9), (MIB + 300_000, MIB + 300_010)])
+    for size in (MIB + 300_005, 3 * MIB):
+        truth = bytearray(size)
+        for start, end in own.intersect(0, size):
+            truth[start:end] = data[start:end]
+        snapshot = staging.snapshot(1, own, size)
+        assert snapshot.path.read_bytes() == bytes(truth)
+        snapshot.discard()
+
+
+def test_a_snapshot_for_which_there_is_no_room_leaves_nothing(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"abc")
+    monkeypatch.setattr(copying, "_copied_by_kernel", failing(errno.ENOSPC))
+    with pytest.raises(NoSpace):
+        staging.snapshot(1, Ranges([(0, 3)]), 3)
+    assert not list((staging.path(1).parent / "snapshots").iterdir())
+
+
+# ---------------------------------------------------------------- the directory
+
+
+def test_what_nothing_is_known_of_is_moved_away_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for turn in range(2):
+        with opened(tmp_path) as staging:
+            staging.write(1, 0, b"turn %d" % turn)
+            staging.write(2, 0, b"known")
+        (tmp_path / "note.txt").write_text("mine")
+        with opened(tmp_path, {2}) as staging:
+            assert staging.read(2, 0, 5) == b"known"
+            staging.remove(2)
+    names = {path.name: path.read_bytes() for path in (tmp_path / "lost+found").iterdir()}
+    first, second = f"{1:016x}", f"{1:016x}.1"
+    assert names == {
+        first: b"turn 0",
+        second: b"turn 1",
+        "note.txt": b"mine",
+        "note.txt.1": b"mine",
+    }
+    assert all(name in caplog.text for name in names)
+
+
+def test_what_is_known_of_and_not_there_is_told(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, None)
+    assert staging.open({5, 6}) == Swept((), frozenset({5, 6}))
+    staging.close()
+
+
+def test_snapshots_of_before_are_removed(tmp_path: Path) -> None:
+    with opened(tmp_path) as staging:
+        staging.write(1, 0, b"abc")
+        staging.snapshot(1, Ranges([(0, 3)]), 3).seal()
+    with opened(tmp_path, {1}):
+        assert not list((tmp_path / "snapshots").iterdir())
+
+
+def test_files_are_for_the_user_alone(staging: Staging) -> None:
+    staging.write(1, 0, b"abc")
+    assert staging.path(1).stat().st_mode & 0o777 == 0o600
+    assert staging.path(1).parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("make", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_no_link_is_written_through(tmp_path: Path, make: Callable[[Path, Path], None]) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    with opened(tmp_path / "staging") as staging:
+        make(precious, staging.path(1))
+        with pytest.raises(CacheUnusable):
+            staging.write(1, 0, b"x")
+    with opened(tmp_path / "staging", {1}) as staging:
+        with pytest.raises(CacheUnusable):
+            staging.write(1, 0, b"x")
+        with pytest.raises(CacheUnusable):
+            staging.read(1, 0, 1)
+    assert precious.read_text() == "mine"
+
+
+def test_a_removed_file_lives_on_for_who_reads_it(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"abc")
+    pread = os.pread
+
+    def remove_first(fd: int, count: int, offset: int) -> bytes:
+        staging.remove(1)
+        staging.write(1, 0, b"new")  # at once under the same fileid
+        return pread(fd, count, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", remove_first)
+        assert staging.read(1, 0, 3) == b"abc"
+    assert staging.read(1, 0, 3) == b"new"
+    assert len(os.listdir(staging.path(1).parent)) == 3  # the new one, snapshots, lost+found
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    with opened(tmp_path) as staging:
+        for fileid in range(10):
+            staging.write(fileid, 0, b"a")
+        staging.remove(3, 4, 5)
+        staging.snapshot(1, Ranges([(0, 1)]), 1).discard()
+    assert len(os.listdir("/dev/fd")) == before
