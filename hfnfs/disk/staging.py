@@ -52,7 +52,7 @@ class Usage(NamedTuple):
     """What is staged."""
 
     files: int
-    bytes: int  # on disk; holes take none
+    bytes: int  # on disk, when last written to or synced; holes take none
     snapshot_bytes: int
     unsynced_bytes: int
 
@@ -375,12 +375,15 @@ class Staging:
         with self._lock:
             if file.is_gone:
                 return
-            self._bytes += on_disk - file.bytes
-            file.bytes = on_disk
+            self._count(file, on_disk)
             unsynced = self._unsynced.setdefault(fileid, Ranges())
             before = unsynced.total
             unsynced.add(start, end)
             self.unsynced_bytes += unsynced.total - before
+
+    def _count(self, file: _File, on_disk: int) -> None:
+        self._bytes += on_disk - file.bytes
+        file.bytes = on_disk
 
     def _bring_to_disk(self, fileid: int, file: _File, taken: Ranges) -> None:
         """Sync what was `taken` from the unsynced; what fails is in doubt."""
@@ -389,10 +392,13 @@ class Staging:
             with disk_errors(self.path(fileid)):
                 _sync(file.fd)
                 self._sync_name(file.number)
+                on_disk = os.fstat(file.fd).st_blocks * _BYTES_A_DISK_BLOCK
         except (NoSpace, CacheUnusable) as failed:
-            error = failed
+            error, on_disk = failed, file.bytes
         with self._lock:
             self.unsynced_bytes -= taken.total
+            if not file.is_gone:
+                self._count(file, on_disk)
             doubt = self._doubts.get(fileid)
             if error is not None and not file.is_gone:
                 doubtful = Ranges() if doubt is None else doubt.ranges

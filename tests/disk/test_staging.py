@@ -2,29 +2,22 @@
 
 import errno
 import os
-import random
 import resource
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hfnfs.config import KIB, MIB
-from hfnfs.disk import snapshot as copying
+from hfnfs.config import KIB
 from hfnfs.disk import staging as module
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.staging import Staging, Swept
 from hfnfs.errors import CacheUnusable, NoSpace, TryLater
+from tests.disk.failing import failing
 
 PATIENCE_S = 60
-FILEIDS = st.sampled_from([1, 2**64 - 1, 0xABCDEF])
-PLACES = st.integers(0, 40_000)
 
 
 @contextmanager
@@ -41,127 +34,6 @@ def opened(directory: Path, known: set[int] | None = None) -> Iterator[Staging]:
 def staging(tmp_path: Path) -> Iterator[Staging]:
     with opened(tmp_path / "staging") as staging:
         yield staging
-
-
-def failing(number: int) -> Callable[..., int]:
-    """A system call that always fails."""
-
-    def fail(*_args: object) -> int:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-# ---------------------------------------------------------------- model
-
-
-class StagingAgainstModel(RuleBasedStateMachine):
-    """Files are what was written, also when few may be open, and after a restart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.home = tempfile.TemporaryDirectory()
-        self.files: dict[int, bytearray] = {}
-        self.own: dict[int, Ranges] = {}
-        self.staging = Staging(Path(self.home.name), None, descriptors_max=2)
-        self.staging.open(set())
-
-    @initialize()
-    def begin(self) -> None:
-        assert self.staging.usage().files == 0
-
-    def teardown(self) -> None:
-        self.staging.close()
-        self.home.cleanup()
-
-    def or_later(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except TryLater:  # both open files are unsynced
-            for fileid in self.staging.unsynced():
-                self.staging.sync(fileid)
-            work()
-
-    @rule(fileid=FILEIDS, offset=PLACES, seed=st.integers(), count=st.integers(1, 9000))
-    def write(self, fileid: int, offset: int, seed: int, count: int) -> None:
-        data = random.Random(seed).randbytes(count)
-        self.or_later(lambda: self.staging.write(fileid, offset, data))
-        model = self.files.setdefault(fileid, bytearray())
-        model.extend(bytes(max(offset + count - len(model), 0)))
-        model[offset : offset + count] = data
-        self.own.setdefault(fileid, Ranges()).add(offset, offset + count)
-
-    @rule(fileid=FILEIDS, size=PLACES)
-    def truncate(self, fileid: int, size: int) -> None:
-        self.or_later(lambda: self.staging.truncate(fileid, size))
-        model = self.files.setdefault(fileid, bytearray())
-        del model[size:]
-        model.extend(bytes(size - len(model)))
-        self.own.setdefault(fileid, Ranges()).truncate(size)
-
-    @rule(fileid=FILEIDS, start=PLACES, end=PLACES)
-    def read(self, fileid: int, start: int, end: int) -> None:
-        model = self.files.get(fileid, bytearray())
-        if start < end and end <= len(model):
-            truth = bytes(model[start:end])
-            got: list[bytes] = []
-            self.or_later(lambda: got.append(self.staging.read(fileid, start, end)))
-            assert got == [truth]
-            assert self.staging.read_resident(fileid, start, end) in {None, truth}
-
-    @rule(fileid=FILEIDS)
-    def sync(self, fileid: int) -> None:
-        if fileid in self.files:
-            self.or_later(lambda: self.staging.sync(fileid))
-            assert fileid not in self.staging.unsynced()
-
-    @rule(fileid=FILEIDS, size=PLACES)
-    def snapshot(self, fileid: int, size: int) -> None:
-        if fileid not in self.files:
-            return
-        truth = bytearray(size)
-        for start, end in self.own[fileid].intersect(0, size):
-            truth[start:end] = self.files[fileid][start:end]
-
-        def check() -> None:
-            snapshot = self.staging.snapshot(fileid, self.own[fileid], size)
-            snapshot.seal()
-            assert snapshot.path.read_bytes() == bytes(truth)
-            snapshot.discard()
-
-        self.or_later(check)
-
-    @rule(fileid=FILEIDS)
-    def remove(self, fileid: int) -> None:
-        self.staging.remove(fileid)
-        self.files.pop(fileid, None)
-        self.own.pop(fileid, None)
-
-    @rule(forgotten=FILEIDS)
-    def restart(self, forgotten: int) -> None:
-        self.staging.close()
-        self.staging = Staging(Path(self.home.name), None, descriptors_max=2)
-        swept = self.staging.open(self.files.keys() - {forgotten})
-        assert [path.read_bytes() for path in swept.lost] == [
-            bytes(self.files.pop(fileid)) for fileid in [forgotten] if fileid in self.files
-        ]
-        assert not swept.missing
-        self.own.pop(forgotten, None)
-
-    @invariant()
-    def usage_is_what_lies_there(self) -> None:
-        paths = [self.staging.path(fileid) for fileid in self.files]
-        usage = self.staging.usage()
-        assert usage.files == len(paths)
-        assert usage.bytes == sum(path.stat().st_blocks * 512 for path in paths)
-        assert usage.snapshot_bytes == 0
-        assert usage.unsynced_bytes <= sum(ranges.total for ranges in self.own.values())
-
-
-StagingAgainstModel.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None
-)
-test_staging_against_the_model = StagingAgainstModel.TestCase
 
 
 # ---------------------------------------------------------------- a disk that fails
@@ -404,83 +276,6 @@ def test_what_is_not_in_memory_is_not_waited_for(
     assert staging.read_resident(1, 1, 1) == b""
     monkeypatch.setattr(os, "preadv", failing(errno.EAGAIN))
     assert staging.read_resident(1, 0, 3) is None
-
-
-# ---------------------------------------------------------------- snapshots
-
-
-def test_a_snapshot_stays_as_it_was_and_its_gaps_are_filled_by_others(staging: Staging) -> None:
-    staging.write(1, 10, b"staged")
-    snapshot = staging.snapshot(1, Ranges([(10, 16)]), 30)
-    staging.write(1, 10, b"later!")
-    snapshot.fill(0, b"base bytes")
-    snapshot.seal()
-    assert snapshot.path.read_bytes() == b"base bytesstaged" + bytes(14)
-    assert snapshot.path.stat().st_mode & 0o777 == 0o400
-    assert staging.usage().snapshot_bytes > 0
-    snapshot.discard()
-    snapshot.discard()
-    assert not snapshot.path.exists()
-    assert staging.usage().snapshot_bytes == 0
-
-
-def test_bytes_outside_of_the_staged_ranges_are_zeros_in_a_snapshot(staging: Staging) -> None:
-    staging.write(1, 0, b"abcdef")
-    snapshot = staging.snapshot(1, Ranges([(1, 2), (4, 5)]), 8)
-    assert snapshot.path.read_bytes() == b"\0b\0\0e\0\0\0"
-    snapshot.discard()
-
-
-def test_holes_stay_holes(staging: Staging) -> None:
-    staging.write(1, 64 * MIB, b"end")
-    staging.truncate(1, 128 * MIB)
-    snapshot = staging.snapshot(1, Ranges([(0, 128 * MIB)]), 128 * MIB)
-    assert snapshot.path.stat().st_size == 128 * MIB
-    assert snapshot.path.stat().st_blocks * 512 < MIB
-    snapshot.discard()
-
-
-def test_it_is_copied_by_hand_where_the_kernel_does_not(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = random.Random(1).randbytes(3 * MIB + 5)
-    staging.write(1, 7, data)
-    monkeypatch.setattr(os, "copy_file_range", failing(errno.EXDEV), raising=False)
-    snapshot = staging.snapshot(1, Ranges([(7, 7 + len(data))]), 7 + len(data))
-    assert snapshot.path.read_bytes() == bytes(7) + data
-    snapshot.discard()
-
-
-def test_what_a_clone_has_too_much_is_zeroed(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on btrfs and XFS, where all of the file is cloned at once."""
-
-    def clone(source: int, target: int) -> bool:
-        os.pwrite(target, os.pread(source, 3 * MIB, 0), 0)
-        return True
-
-    data = random.Random(2).randbytes(2 * MIB)
-    staging.write(1, 0, data)
-    monkeypatch.setattr(copying, "_clone", clone)
-    own = Ranges([(5, 9), (MIB + 300_000, MIB + 300_010)])
-    for size in (MIB + 300_005, 3 * MIB):
-        truth = bytearray(size)
-        for start, end in own.intersect(0, size):
-            truth[start:end] = data[start:end]
-        snapshot = staging.snapshot(1, own, size)
-        assert snapshot.path.read_bytes() == bytes(truth)
-        snapshot.discard()
-
-
-def test_a_snapshot_for_which_there_is_no_room_leaves_nothing(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staging.write(1, 0, b"abc")
-    monkeypatch.setattr(copying, "_copied_by_kernel", failing(errno.ENOSPC))
-    with pytest.raises(NoSpace):
-        staging.snapshot(1, Ranges([(0, 3)]), 3)
-    assert not list((staging.path(1).parent / "snapshots").iterdir())
 
 
 # ---------------------------------------------------------------- the directory

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -359,6 +359,27 @@ def test_what_cannot_be_written_at_the_end_is_told_and_the_rest_stays_whole(
     with pytest.raises(NoSpace):
         state.close()
     assert loaded(tmp_path).nodes == (node(0),)
+
+
+def test_what_came_while_a_transaction_failed_is_newer_than_what_was_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, told = State(tmp_path), Told()
+    apply = schema.apply
+
+    def fail_once(connection: sqlite3.Connection, changes: Iterable[schema.Change]) -> None:
+        monkeypatch.setattr(schema, "apply", apply)
+        state.submit(UpsertNode(node(1, b"newer")))
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(schema, "apply", fail_once)
+    state.load()
+    state.submit(UpsertNode(node(1, b"older")), UpsertNode(node(2)))
+    state.start(told)
+    assert isinstance(told.failure(1), CacheUnusable)
+    state.close()
+    nodes = {each.fileid: each for each in loaded(tmp_path).nodes}
+    assert nodes == {1: node(1, b"newer"), 2: node(2)}
 
 
 # ---------------------------------------------------------------- whose it is
