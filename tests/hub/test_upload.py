@@ -18,14 +18,13 @@ from hfnfs.errors import (
     SourceMissing,
 )
 from hfnfs.hub import upload, xet_writer
-from hfnfs.hub.connect import BucketRemote
 from hfnfs.hub.upload import ASK_BYTES_MIN, EMPTY, GROUP_BYTES_MAX, Uploader, grouped
 from hfnfs.hub.xet_writer import Dedup, LocalFile
 from hfnfs.localhub import hub as hub_module
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.faults import Lie
 from hfnfs.localhub.hub import LocalHub
-from hfnfs.remote import ContentId, Put
+from hfnfs.remote import ContentId, Put, WritableRemote
 from hfnfs.xet.whole import whole_hash
 from tests.hub.writing import BUCKET, asking, connected, content, serving, written
 from tests.localhub.clients import run
@@ -44,7 +43,7 @@ def thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubThrea
     yield from serving(tmp_path, monkeypatch)
 
 
-async def put(remote: BucketRemote, files: dict[str, Path], mtime_ns: int = 0) -> None:
+async def put(remote: WritableRemote, files: dict[str, Path], mtime_ns: int = 0) -> None:
     """Upload and give names."""
     contents = await remote.upload(list(files.values()))
     puts = [Put(name, content(c), mtime_ns) for name, c in zip(files, contents, strict=True)]
