@@ -33,6 +33,10 @@ class Ranges:
         assert 0 <= start <= end <= OFFSET_MAX, "not a range of a file"
         if start == end:
             return
+        if self._ends and self._starts[-1] <= start <= self._ends[-1]:  # one write after another
+            self.total += max(end - self._ends[-1], 0)
+            self._ends[-1] = max(end, self._ends[-1])
+            return
         first = bisect_left(self._ends, start)
         last = bisect_right(self._starts, end)
         if first < last:  # it touches these, and all of them become one

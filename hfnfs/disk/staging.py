@@ -420,7 +420,7 @@ class Staging:
     @contextmanager
     def _using(self, fileid: int, *, create: bool) -> Iterator[_File]:
         """The file, open within the block."""
-        with disk_errors(self.path(fileid)):
+        try:
             with self._lock:
                 file = self._acquired(fileid, create=create)
             try:
@@ -430,6 +430,9 @@ class Staging:
                     file.users -= 1
                     if file.is_gone and not file.users:
                         os.close(file.fd)
+        except OSError:
+            with disk_errors(self.path(fileid)):  # only now: a path costs as much as a write
+                raise
 
     def _acquired(self, fileid: int, *, create: bool) -> _File:
         file = self._files.get(fileid)
