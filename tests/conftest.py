@@ -26,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.register_profile("hfnfs", deadline=None)  # no test fails for being slow
+    # No test fails for being slow. CI draws the same examples each time; at home they are new.
+    settings.register_profile("hfnfs", deadline=None, derandomize="CI" in os.environ)
     settings.load_profile("hfnfs")
     config.addinivalue_line("markers", "logs_errors: this test makes the product log an error")
     # huggingface_hub looks at the environment when it is imported: before any test is.
