@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,7 +21,7 @@ from hfnfs.config import BLOCK_BYTES
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.eviction import evict, is_key, segments_on_disk
 from hfnfs.disk.segment import SEGMENT_BYTES, Segment, open_segment
-from hfnfs.disk.spans import spans
+from hfnfs.disk.spans import read_across, spans
 from hfnfs.errors import CacheUnusable, NoSpace, RemoteCorrupt
 from hfnfs.remote import ContentId
 
@@ -64,23 +65,11 @@ class DiskExtents:
         start -= base
         end -= base
         if end > SEGMENT_BYTES:
-            return self._read_across(content, base + start, base + end)
+            return read_across(partial(self.read, content), base + start, base + end, SEGMENT_BYTES)
         if segment.good.find(0, start // BLOCK_BYTES, -(-end // BLOCK_BYTES)) >= 0:
             return None
         segment.used = True
         return segment.view[start:end]
-
-    def _read_across(self, content: ContentId, start: int, end: int) -> memoryview | None:
-        """A range that does not lie in one segment has to be copied."""
-        parts = []
-        while start < end:
-            stop = min(end, (start // SEGMENT_BYTES + 1) * SEGMENT_BYTES)
-            part = self.read(content, start, stop)
-            if part is None:
-                return None
-            parts.append(part)
-            start = stop
-        return memoryview(b"".join(parts))
 
     def has(self, content: ContentId, start: int, end: int) -> bool:
         """Whether all of [start, end) is present, perhaps unchecked."""

@@ -11,13 +11,14 @@ for longest; those that are pinned stay.
 import mmap
 import threading
 from collections import Counter
+from functools import partial
 from typing import Final, TypeAlias
 
 from hfnfs.config import BLOCK_BYTES, TRANSFER_BYTES_MAX
 from hfnfs.disk.layout import VolumeState, passing_state
 from hfnfs.disk.names import KeptNames, KnownSources
 from hfnfs.disk.records import MemoryRecords, Records
-from hfnfs.disk.spans import spans
+from hfnfs.disk.spans import read_across, spans
 from hfnfs.remote import ContentId
 
 SLAB_BYTES: Final = TRANSFER_BYTES_MAX
@@ -112,25 +113,13 @@ class MemoryExtents:
             return None
         base = number * SLAB_BYTES
         if end - base > SLAB_BYTES:
-            return self._read_across(content, start, end)
+            return read_across(partial(self.read, content), start, end, SLAB_BYTES)
         start -= base
         end -= base
         if slab.good.find(0, start // BLOCK_BYTES, -(-end // BLOCK_BYTES)) >= 0:
             return None
         slab.is_used = True
         return slab.view[start:end]
-
-    def _read_across(self, content: ContentId, start: int, end: int) -> memoryview | None:
-        """A range that does not lie in one slab has to be copied."""
-        parts = []
-        while start < end:
-            stop = min(end, (start // SLAB_BYTES + 1) * SLAB_BYTES)
-            part = self.read(content, start, stop)
-            if part is None:
-                return None
-            parts.append(part)
-            start = stop
-        return memoryview(b"".join(parts))
 
     def has(self, content: ContentId, start: int, end: int) -> bool:
         """Whether all of [start, end) is here."""

@@ -1,6 +1,6 @@
 """Ranges of a content, cut into the blocks of its parts; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from hfnfs.config import BLOCK_BYTES
@@ -22,3 +22,18 @@ def spans(start: int, end: int, part_bytes: int) -> Iterator[Span]:
         stop = min(end, base + part_bytes)
         yield Span(number, (start - base) // BLOCK_BYTES, -(-(stop - base) // BLOCK_BYTES))
         start = stop
+
+
+def read_across(
+    read: Callable[[int, int], memoryview | None], start: int, end: int, part_bytes: int
+) -> memoryview | None:
+    """A range that does not lie in one part: `read` part by part, copied; None if one has none."""
+    parts = []
+    while start < end:
+        stop = min(end, (start // part_bytes + 1) * part_bytes)
+        part = read(start, stop)
+        if part is None:
+            return None
+        parts.append(part)
+        start = stop
+    return memoryview(b"".join(parts))
