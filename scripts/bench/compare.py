@@ -2,7 +2,8 @@
 
 Each table starts its servers over the same files, and runs its jobs by ours, theirs, ours, … ours
 (race.py says how that is judged). Ratios count; rates and times are medians, good for nothing but
-a feeling of the size.
+a feeling of the size. With --runs all of that is done again, with servers started anew; then a last
+table pools the ratios of all runs, each run's own median in brackets.
 
     ganesha   calls over libnfs, everything in the cache, against nfs-ganesha
     loopback  the same bytes, sent by one sendmsg after the other
@@ -25,7 +26,7 @@ from pathlib import Path
 from bench import Bench, Table
 from calls import against_ganesha, against_loopback, against_rclone
 from kernel import by_kernel
-from race import HEAD, Result
+from race import HEAD, Run, row
 from waiting import against_idle
 
 TABLES: dict[str, Table] = {
@@ -45,6 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="default: ganesha")
     parser.add_argument("--rounds", type=int, default=9, help="runs of the others for each job")
+    parser.add_argument("--runs", type=int, default=1, help="how often all of it is run")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each run")
     parser.add_argument("--entries", type=int, default=100_000, help="of the long directory")
     parser.add_argument("--mib", type=int, default=1024, help="size of the kernel client's file")
@@ -63,33 +65,47 @@ def bring_up_loopback() -> None:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
 
 
-def told(result: Result) -> dict[str, object]:
-    """A result as JSON has it."""
+def told(run: Run) -> dict[str, object]:
+    """A run as JSON has it."""
     return {
-        "name": result.race.name,
-        "against": result.race.against,
-        "unit": result.race.unit,
-        "ours": [dataclasses.asdict(sample) for sample in result.ours],
-        "theirs": [dataclasses.asdict(sample) for sample in result.theirs],
+        "name": run.race.name,
+        "against": run.race.against,
+        "unit": run.race.unit,
+        "ours": [dataclasses.asdict(sample) for sample in run.ours],
+        "theirs": [dataclasses.asdict(sample) for sample in run.theirs],
     }
+
+
+def run_tables(args: argparse.Namespace) -> list[Run]:
+    """Run all tables once, print each row as it is known."""
+    print(HEAD, flush=True)
+    runs = []
+    for name in args.tables or ["ganesha"]:
+        work = args.work / name
+        work.mkdir()
+        bench = Bench(work, args.seconds, args.rounds, args.entries, args.mib, args.only)
+        for race in TABLES[name](bench):
+            runs.append(race.run(args.rounds))
+            print(row(runs[-1:]), flush=True)
+        shutil.rmtree(work)
+    return runs
 
 
 def main() -> None:
     """Run the tables, print the rows."""
     args = parse()
     bring_up_loopback()
-    results = []
-    print(HEAD, flush=True)
-    for name in args.tables or ["ganesha"]:
-        work = args.work / name
-        work.mkdir()
-        bench = Bench(work, args.seconds, args.rounds, args.entries, args.mib, args.only)
-        for race in TABLES[name](bench):
-            results.append(race.run(args.rounds))
-            print(results[-1].row(), flush=True)
-        shutil.rmtree(work)
+    by_run = []
+    for number in range(1, args.runs + 1):
+        if args.runs > 1:
+            print(f"\nRun {number} of {args.runs}\n")
+        by_run.append(run_tables(args))
+    if args.runs > 1:
+        print(f"\n{args.runs} runs pooled\n\n{HEAD}")
+        for runs in zip(*by_run, strict=True):
+            print(row(runs))
     if args.json:
-        args.json.write_text(json.dumps([told(result) for result in results], indent=1))
+        args.json.write_text(json.dumps([told(run) for runs in by_run for run in runs], indent=1))
 
 
 if __name__ == "__main__":

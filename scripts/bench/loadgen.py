@@ -93,6 +93,7 @@ class LoadGen:
             rate=units / measured["seconds"],
             cpu_us=cpu_us / measured["all_calls"] / per_call,
             p99_us=measured["p99_us"],
+            client_busy=measured["cpu_seconds"] / measured["seconds"],
         )
 
     def warm(self, server: Server, copy: Path) -> None:
