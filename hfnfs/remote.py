@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from hfnfs.errors import RemoteError
 
@@ -32,6 +32,10 @@ class ContentId:
     def xet_hash(self) -> str | None:
         """Xet's hash string of 64 hex digits; None for a plain file."""
         return self.key[4:] if self.key.startswith("xet-") else None
+
+
+# No bytes at all, as Xet names them: they need no upload.
+EMPTY: Final = ContentId(f"xet-{'0' * 64}", 0)
 
 
 class Kind(Enum):

@@ -25,8 +25,9 @@ TABLES: Final = (
         name BLOB NOT NULL, type INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL,
         gid INTEGER NOT NULL, size INTEGER NOT NULL, atime_ns INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, target BLOB, content_key TEXT,
-        content_size INTEGER, verifier BLOB, on_hub INTEGER NOT NULL, local_only INTEGER NOT NULL)
+        content_size INTEGER, verifier BLOB, home INTEGER NOT NULL, is_local INTEGER NOT NULL)
     """,
+    "CREATE TABLE retired (fileid INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
     """CREATE TABLE overlay (
         fileid INTEGER PRIMARY KEY, ranges BLOB NOT NULL, ranges_crc INTEGER NOT NULL,
         size INTEGER NOT NULL, version INTEGER NOT NULL, base_key TEXT, base_size INTEGER,
@@ -87,8 +88,8 @@ class NodeRecord:
     target: bytes | None = None  # of a symbolic link
     content: ContentId | None = None  # what the Hub has under this node; by key and size alone
     verifier: bytes | None = None  # of the exclusive CREATE that made it (RFC 1813 §3.3.8)
-    on_hub: bool = False  # the Hub has something of that name, whatever its content
-    local_only: bool = False  # never goes to the Hub
+    home: int = 0  # fileid of the directory that its handles name
+    is_local: bool = False  # shown whatever the Hub lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class UpsertNode:
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
         node = self.node
-        _fit(_U64, node.fileid, node.generation, node.parent)
+        _fit(_U64, node.fileid, node.generation, node.parent, node.home)
         _fit(_I64, node.type, node.mode, node.uid, node.gid, node.size)
         _fit(_I64, abs(node.atime_ns), abs(node.mtime_ns), abs(node.ctime_ns))
         _fit_content(node.content)
@@ -148,7 +149,7 @@ class UpsertNode:
         return (
             _signed(n.fileid), _signed(n.generation), _signed(n.parent), n.name, n.type, n.mode,
             n.uid, n.gid, n.size, n.atime_ns, n.mtime_ns, n.ctime_ns, n.target,
-            *_content_row(n.content), n.verifier, n.on_hub, n.local_only,
+            *_content_row(n.content), n.verifier, _signed(n.home), n.is_local,
         )  # fmt: skip
 
 
@@ -164,6 +165,51 @@ class DropNode:
     def key(self) -> tuple[str, int]:
         """What it changes."""
         return "nodes", self.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _fit(_U64, self.fileid)
+
+    def row(self) -> Row:
+        """Of what is dropped, the key."""
+        return (_signed(self.fileid),)
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The node of that fileid is gone; one that has it again gets this generation."""
+
+    fileid: int
+    generation: int
+    sql = "INSERT OR REPLACE INTO retired VALUES (?,?)"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "retired", self.fileid
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _fit(_U64, self.fileid, self.generation)
+
+    def row(self) -> Row:
+        """As in its table."""
+        return _signed(self.fileid), _signed(self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """That fileid is in use again."""
+
+    fileid: int
+    sql = "DELETE FROM retired WHERE fileid = ?"
+    weight = 1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "retired", self.fileid
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
@@ -303,7 +349,15 @@ class SetMeta:
 
 
 Change: TypeAlias = (
-    UpsertNode | DropNode | SetOverlay | DropOverlay | PutOutbox | DropOutbox | SetMeta
+    UpsertNode
+    | DropNode
+    | Retire
+    | Reuse
+    | SetOverlay
+    | DropOverlay
+    | PutOutbox
+    | DropOutbox
+    | SetMeta
 )
 Key: TypeAlias = tuple[str, int] | tuple[str, str]
 
@@ -320,11 +374,17 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
 def nodes(connection: sqlite3.Connection) -> Iterator[NodeRecord]:
     """All nodes, in no order."""
     for row in connection.execute("SELECT * FROM nodes"):
-        fileid, generation, parent, *plain, key, size, verifier, on_hub, local_only = row
+        fileid, generation, parent, *plain, key, size, verifier, home, is_local = row
         ids = fileid % _U64, generation % _U64, parent % _U64
-        rest = _content(key, size), verifier, bool(on_hub), bool(local_only)
+        rest = _content(key, size), verifier, home % _U64, bool(is_local)
         fields: Row = (*ids, *plain, *rest)
         yield NodeRecord(*fields)
+
+
+def retired(connection: sqlite3.Connection) -> dict[int, int]:
+    """The next generation of each fileid that is not in use any more."""
+    rows = connection.execute("SELECT * FROM retired ORDER BY rowid")
+    return {fileid % _U64: generation % _U64 for fileid, generation in rows}
 
 
 def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:

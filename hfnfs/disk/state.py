@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 from hfnfs.disk import schema
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.schema import Change, Key, MetaKey, MetaValue
-from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, TryLater
+from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace
 
 # Called by the writer thread after each transaction: all changes with tickets up to this one
 # are durable (None), or those that were not so yet have failed for now. It must not raise.
@@ -52,6 +52,7 @@ class Snapshot:
     """All that was kept."""
 
     nodes: tuple[schema.NodeRecord, ...]
+    retired: dict[int, int]  # next generation by fileid
     overlays: tuple[schema.OverlayRecord, ...]
     outbox: tuple[schema.OutboxRecord, ...]  # in the order of their sequence
     meta: dict[MetaKey, MetaValue]
@@ -86,6 +87,11 @@ class State:
     def durable_up_to(self) -> int:
         """The last ticket that, with all before it, is on disk."""
         return self._durable
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many changes wait for the disk that no more should be made."""
+        return self._queued_weight + self._taken_weight >= self._changes_max
 
     # ------------------------------------------------------------- opening
 
@@ -138,6 +144,7 @@ class State:
         try:
             return Snapshot(
                 tuple(schema.nodes(connection)),
+                schema.retired(connection),
                 tuple(schema.overlays(connection)),
                 tuple(schema.outbox(connection)),
                 schema.meta(connection),
@@ -171,20 +178,15 @@ class State:
     def submit(self, *changes: Change) -> int:
         """Queue changes that become durable together; their ticket. Never waits.
 
-        Raises TryLater when too much is queued, InvalidArgument for what SQLite cannot hold and
-        CacheUnusable when nothing is written any more; then none of them was queued.
+        They are taken also when it is full: what was changed in memory must not be left out. Who
+        changes something asks `is_full` before. Raises InvalidArgument for what SQLite cannot hold
+        and CacheUnusable when nothing is written any more; then none of them was queued.
         """
         for change in changes:
             change.check()
-        weight = sum(change.weight for change in changes)
         with self._changed:
             if self._ends:
                 raise CacheUnusable(f"{self._path}: closed")
-            waiting = self._queued_weight + self._taken_weight
-            if waiting and waiting + weight > self._changes_max:
-                raise TryLater(f"{self._path}: {waiting} changes wait for the disk") from (
-                    self._error
-                )
             self._queue({change.key: change for change in changes})
             self._ticket += 1
             self._changed.notify()

@@ -23,8 +23,7 @@ from hfnfs.hub import blame
 from hfnfs.hub.api import Api
 from hfnfs.hub.cas import Cas
 from hfnfs.hub.xet_writer import Dedup, Job, LocalFile, Target, XetWriter
-from hfnfs.remote import ContentId
-from hfnfs.xet.hashes import NO_HASH, to_hex
+from hfnfs.remote import EMPTY, ContentId
 
 GROUP_FILES_MAX: Final = 1000
 GROUP_BYTES_MAX: Final = 256 * MIB
@@ -34,7 +33,6 @@ ASK_BYTES_MIN: Final = MIB
 GROUPS_IN_FLIGHT_MAX: Final = 4
 # Longer than hf_xet takes for all its tries of a request.
 STALL_TIMEOUT_S: Final = 120.0
-EMPTY: Final = ContentId(f"xet-{to_hex(NO_HASH)}", 0)
 
 _LOOKS: Final = 8  # at the progress, within the time-out
 _ABORT_GRACE_S: Final = 10.0

@@ -46,7 +46,66 @@ class Listed(NamedTuple):
     not_before: float
 
 
-Need: TypeAlias = Extent | Resident | Named | Listed
+class Subtree(NamedTuple):
+    """Every directory below this one listed, at `not_before` (monotonic seconds) or later."""
+
+    directory: int  # fileid
+    not_before: float
+
+
+class Staged(NamedTuple):
+    """Staged bytes [start, end) of a file read into memory, so that taking them cannot block."""
+
+    fileid: int
+    start: int
+    end: int
+
+
+class Synced(NamedTuple):
+    """No more than so many staged bytes of the volume that are not on the disk."""
+
+    unsynced_bytes_max: int
+
+
+class StagingRoom(NamedTuple):
+    """Room to stage so many bytes: what the Hub has is given up, what it lacks is hurried."""
+
+    bytes: int
+
+
+class Cloned(NamedTuple):
+    """A copy of what is staged of a file at that version, for another file."""
+
+    fileid: int
+    version: int
+
+
+class Durable(NamedTuple):
+    """All that was written to a file up to that version is on the disk, with its record."""
+
+    fileid: int
+    version: int
+
+
+class Journaled(NamedTuple):
+    """All changes of the volume up to this ticket are on the disk."""
+
+    ticket: int
+
+
+Need: TypeAlias = (
+    Extent
+    | Resident
+    | Named
+    | Listed
+    | Subtree
+    | Staged
+    | Synced
+    | StagingRoom
+    | Cloned
+    | Durable
+    | Journaled
+)
 
 
 class NotYet(Exception):

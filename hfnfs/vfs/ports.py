@@ -2,6 +2,7 @@
 
 from typing import Protocol, TypeAlias
 
+from hfnfs.disk.schema import Change
 from hfnfs.remote import ContentId
 
 # By content key, offsets whose reader is to be told of though it has its bytes: who reads ahead
@@ -50,4 +51,37 @@ class Extents(Protocol):
 
     def unpin(self, content: ContentId, start: int, end: int) -> None:
         """Undo one pin of the same range."""
+        ...
+
+
+class Staging(Protocol):
+    """Local bytes of written files, by fileid. None of these waits for the disk."""
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """What was written and is perhaps not on the disk yet."""
+        ...
+
+    def write(self, fileid: int, offset: int, data: bytes | memoryview) -> int:
+        """Put all of data at offset, in a new file if there is none; its length.
+
+        Raises NoSpace, TryLater, CacheUnusable; then none of it counts.
+        """
+        ...
+
+    def read_resident(self, fileid: int, start: int, end: int) -> bytes | None:
+        """Bytes [start, end) if taking them cannot wait for the disk, else None."""
+        ...
+
+
+class State(Protocol):
+    """What outlives the process."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many changes wait for the disk that no more should be made."""
+        ...
+
+    def submit(self, *changes: Change) -> int:
+        """Queue changes that become durable together; their ticket. Never waits."""
         ...

@@ -22,12 +22,14 @@ from hfnfs.disk.schema import (
     OutboxRecord,
     OverlayRecord,
     PutOutbox,
+    Retire,
+    Reuse,
     SetMeta,
     SetOverlay,
     UpsertNode,
 )
 from hfnfs.disk.state import Snapshot, State
-from hfnfs.errors import HfnfsError, TryLater
+from hfnfs.errors import HfnfsError
 from hfnfs.remote import ContentId
 
 FILES = 40
@@ -38,6 +40,7 @@ class Model:
     """What a state holds after some changes."""
 
     nodes: dict[int, NodeRecord] = field(default_factory=dict)
+    retired: dict[int, int] = field(default_factory=dict)
     overlays: dict[int, OverlayRecord] = field(default_factory=dict)
     outbox: dict[int, OutboxRecord] = field(default_factory=dict)
     meta: dict[MetaKey, MetaValue] = field(default_factory=dict)
@@ -48,6 +51,10 @@ class Model:
                 self.nodes[node.fileid] = node
             case DropNode(fileid):
                 self.nodes.pop(fileid, None)
+            case Retire(fileid, generation):
+                self.retired[fileid] = generation
+            case Reuse(fileid):
+                self.retired.pop(fileid, None)
             case SetOverlay(overlay):
                 self.overlays[overlay.fileid] = overlay
             case DropOverlay(fileid):
@@ -62,6 +69,7 @@ class Model:
     def holds(self, snapshot: Snapshot) -> bool:
         return (
             {node.fileid: node for node in snapshot.nodes} == self.nodes
+            and snapshot.retired == self.retired
             and {each.fileid: each for each in snapshot.overlays} == self.overlays
             and list(snapshot.outbox) == [self.outbox[n] for n in sorted(self.outbox)]
             and snapshot.meta == self.meta
@@ -82,11 +90,13 @@ def any_change(rng: random.Random) -> Change:
             NodeRecord(
                 fileid, rng.randrange(2**64), 7, rng.randbytes(9), 1, 0o600, 0, 0,
                 rng.randrange(2**62), -1, rng.randrange(2**62), 3, rng.choice([None, b"../x"]),
-                content, rng.choice([None, rng.randbytes(8)]), rng.random() < 0.5,
+                content, rng.choice([None, rng.randbytes(8)]), rng.randrange(2**64),
                 rng.random() < 0.5,
             )
         ),
         DropNode(fileid),
+        Retire(fileid, rng.randrange(2**64)),
+        Reuse(fileid),
         SetOverlay(OverlayRecord(fileid, ranges, 1005, rng.randrange(99), content, 17)),
         DropOverlay(fileid),
         PutOutbox(
@@ -121,12 +131,9 @@ def main() -> None:
 
     state.start(told)
     for step in steps(int(sys.argv[2])):
-        while True:
-            try:
-                state.submit(*step)
-                break
-            except TryLater:
-                continue
+        while state.is_full:
+            pass
+        state.submit(*step)
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ from hfnfs.disk.schema import (
     UpsertNode,
 )
 from hfnfs.disk.state import Snapshot, State
-from hfnfs.errors import CacheUnusable, HfnfsError, InvalidArgument, NoSpace, TryLater
+from hfnfs.errors import CacheUnusable, HfnfsError, InvalidArgument, NoSpace
 from tests.disk.state_writer import Model, any_change, node, steps
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_S = 60
-NOTHING = Snapshot((), (), (), {})
+NOTHING = Snapshot((), {}, (), (), {})
 
 
 class Told:
@@ -225,26 +225,27 @@ def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- bounds
 
 
-def test_too_much_at_once_is_put_off_and_nothing_of_it_is_queued(tmp_path: Path) -> None:
+def test_it_says_when_it_is_full_and_takes_what_was_changed_all_the_same(tmp_path: Path) -> None:
     state = State(tmp_path, changes_max=10)
     state.load()
-    for number in range(8):
+    for number in range(9):
         state.submit(UpsertNode(node(number)))
-    with pytest.raises(TryLater):
-        state.submit(*(UpsertNode(node(100 + number)) for number in range(3)))
-    state.submit(UpsertNode(node(8)), UpsertNode(node(9)))
+    assert not state.is_full
+    state.submit(UpsertNode(node(9)))
+    assert state.is_full
+    state.submit(UpsertNode(node(10)))
     state.start(Told())
     state.close()
-    assert {each.fileid for each in loaded(tmp_path).nodes} == set(range(10))
+    assert not state.is_full
+    assert {each.fileid for each in loaded(tmp_path).nodes} == set(range(11))
 
 
-def test_ranges_take_room_in_the_queue_and_one_large_set_still_gets_in(tmp_path: Path) -> None:
+def test_ranges_take_room_in_the_queue(tmp_path: Path) -> None:
     state = State(tmp_path, changes_max=10)
     state.load()
     many = Ranges((at * 2, at * 2 + 1) for at in range(1000))
     state.submit(SetOverlay(OverlayRecord(1, many, 2000, 1)))
-    with pytest.raises(TryLater):
-        state.submit(UpsertNode(node(1)))
+    assert state.is_full
     state.start(Told())
     state.close()
     assert loaded(tmp_path).overlays == (OverlayRecord(1, many, 2000, 1),)
