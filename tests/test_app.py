@@ -1,6 +1,5 @@
 """The whole product but the kernel: a Hub, a mount served from it, and our own NFS client."""
 
-import asyncio
 import hashlib
 import random
 import stat
@@ -14,11 +13,16 @@ from huggingface_hub import constants
 
 from hfnfs.app import Running, running
 from hfnfs.config import BLOCK_BYTES, MountConfig
+from hfnfs.disk.extents import DiskExtents
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NfsClient, NotOk
 from hfnfs.nfs3.status import Status
+from hfnfs.remote import ContentId
+from hfnfs.transfer import blobs as blobs_module
 from hfnfs.transfer import verify
+from hfnfs.xet.whole import whole_hash
+from tests.until import PATIENCE_S, until
 
 BIG = b"".join(b"%8d" % number for number in range(BLOCK_BYTES))
 NOISE = random.Random(1).randbytes(300_000)
@@ -153,31 +157,29 @@ async def test_bytes_that_storage_altered_are_found_out_and_fetched_again(
 ) -> None:
     monkeypatch.setattr(verify, "EVERY_S", 0.01)
     hub.faults.add("/xorbs?/", corrupt_at=5000)
-    async with mounted(config) as mount, asyncio.timeout(60):
+    async with mounted(config) as mount:
         assert await mount.read_all("noise.bin") != NOISE
-        while "another hash" not in caplog.text:  # noqa: ASYNC110  # a thread's work has no event
-            await asyncio.sleep(0)
+        await until(lambda: "another hash" in caplog.text)
         assert await mount.read_all("noise.bin") == NOISE
 
 
 async def test_with_cache_mode_file_all_of_a_file_comes_after_its_first_read(
     config: MountConfig,
 ) -> None:
-    def kept() -> int:
-        segments = config.cache_dir.glob("blocks/*/*")
-        return sum(segment.stat().st_blocks * 512 for segment in segments)
-
-    async with mounted(replace(config, cache_mode="file")) as mount, asyncio.timeout(60):
+    content = ContentId(f"xet-{whole_hash([BIG], len(BIG))}", len(BIG))
+    cache = DiskExtents(config.cache_dir / "blocks", 1 << 30)  # as another process sees it
+    async with mounted(replace(config, cache_mode="file")) as mount:
         assert await mount.read("sub/model.safetensors", len(BIG) - 5, 5) == BIG[-5:]
-        while kept() < len(BIG):  # noqa: ASYNC110  # it comes in the background
-            await asyncio.sleep(0)
+        await until(lambda: cache.has(content, 0, len(BIG)))
+    cache.close()
     async with mounted(replace(config, offline=True)) as mount:
         assert await mount.read_all("sub/model.safetensors") == BIG
 
 
 async def test_what_hf_download_has_brought_is_not_fetched_again(
-    hub: LocalHub, tmp_path: Path
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(blobs_module, "PATIENCE_S", PATIENCE_S)
     blobs = Path(constants.HF_HUB_CACHE) / "models--me--x" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / hashlib.sha256(BIG).hexdigest()).write_bytes(BIG)

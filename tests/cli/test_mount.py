@@ -295,7 +295,7 @@ async def test_serve_only_prints_a_command_and_a_url_that_lead_to_the_files(endp
         await client.close()
         assert paths == set(sample.model_files())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
         assert process.stderr is not None
         (said,) = process.stderr.read().splitlines()
         assert f"serving repo {sample.MODEL} (at " in said
@@ -320,7 +320,7 @@ def test_what_goes_wrong_on_the_way_is_one_line(
     endpoint: str, argv: list[str], code: int, said: str
 ) -> None:
     with program(endpoint, *argv, "--serve-only") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
     assert (process.returncode, out, len(err.splitlines())) == (code, "", 1), err
     assert said in err
 
@@ -328,7 +328,7 @@ def test_what_goes_wrong_on_the_way_is_one_line(
 def test_a_taken_port_is_one_line(endpoint: str) -> None:
     port = endpoint.rpartition(":")[2]
     with program(endpoint, "repo", sample.MODEL, "--serve-only", "--port", port) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
     assert (process.returncode, out, len(err.splitlines())) == (7, "", 1), err
     assert port in err
 
@@ -340,6 +340,6 @@ def test_a_signal_while_the_hub_is_silent_ends_it_at_once(number: int, code: int
         with program(address, "repo", sample.MODEL, "--serve-only") as process:
             connection, _ = silent.accept()
             process.send_signal(number)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=100)
             connection.close()
     assert (process.returncode, err) == (code, "hf-mount-nfs: error: interrupted\n")

@@ -88,7 +88,7 @@ def life(tmp_path: Path, name: str, then: str) -> list[str]:
         ["unshare", "-m", "bash", "-c", f"{start}; {then}; cat; wait", sys.executable, *given],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
         cwd=ROOT,
     )

@@ -237,7 +237,7 @@ async def following(
     remote = await connect(parse(f"hf://buckets/{BUCKET}{folder}"), account, http)
     assert isinstance(remote, BucketRemote)
     since = (await remote.revision()).token if since is None else since
-    async with aclosing(remote.changes(since)) as events, asyncio.timeout(20):
+    async with aclosing(remote.changes(since)) as events, asyncio.timeout(100):
         yield remote, events
 
 

@@ -18,7 +18,7 @@ from hfnfs.errors import (
     SourceMissing,
 )
 from hfnfs.hub import upload, xet_writer
-from hfnfs.hub.upload import ASK_BYTES_MIN, EMPTY, GROUP_BYTES_MAX, Uploader, grouped
+from hfnfs.hub.upload import ASK_BYTES_MIN, GROUP_BYTES_MAX, Uploader, grouped
 from hfnfs.hub.xet_writer import Dedup, LocalFile
 from hfnfs.localhub import hub as hub_module
 from hfnfs.localhub.background import HubThread
@@ -28,6 +28,7 @@ from hfnfs.remote import ContentId, Put, WritableRemote
 from hfnfs.xet.whole import whole_hash
 from tests.hub.writing import BUCKET, asking, connected, content, serving, written
 from tests.localhub.clients import run
+from tests.until import PATIENCE_S
 
 MIB = 1 << 20
 CHANCE = random.Random(7)
@@ -271,6 +272,7 @@ async def test_one_that_makes_no_progress_is_given_up(thread: HubThread, tmp_pat
         assert type(found) is RemoteUnavailable
         assert "no progress" in str(found)
         thread.hub.faults.clear()
+        uploader._stall_timeout_s = PATIENCE_S  # a slow machine is no stall
         (found,) = await uploader.upload(paths)
     assert type(found) is ContentId
 

@@ -10,7 +10,7 @@ from typing import Any
 from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from hfnfs.localhub.hub import LocalHub
 
-_TIMEOUT_S = 60
+_TIMEOUT_S = 100
 
 _BEFORE = """
 import json, os, sys

@@ -26,6 +26,7 @@ from hfnfs.vfs.data import Data
 from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.volume import Volume
 from tests.fakes.clock import FakeClock
+from tests.until import PATIENCE_S
 
 TTL_S = 10.0
 VOLUME_ID = b"8 bytes."
@@ -57,7 +58,7 @@ class Mount:
 @asynccontextmanager
 async def mounted(remote: Remote, blocks: Path, clock: FakeClock) -> AsyncIterator[Mount]:
     """Serve `remote` with what the cache in `blocks` has, and connect to it."""
-    config = MountConfig(source="test", cache_dir=blocks, stall_timeout_s=5.0)
+    config = MountConfig(source="test", cache_dir=blocks, stall_timeout_s=PATIENCE_S)
     extents = DiskExtents(blocks, 1 << 30)
     appearance = Appearance(7, 0, 0, 0o444, 0o555, modified_ns=5_000_000_000)
     freshness = Freshness(TTL_S, lookups_before_listing=2)
@@ -74,17 +75,18 @@ async def mounted(remote: Remote, blocks: Path, clock: FakeClock) -> AsyncIterat
             fetcher=Fetcher(
                 remote, extents, config, tasks, clock=clock, tripwires=volume.data.tripwires
             ),
-            listings=Listings(remote, tree, clock=clock, tasks=tasks, stall_timeout_s=5.0),
+            listings=Listings(remote, tree, clock=clock, tasks=tasks, stall_timeout_s=PATIENCE_S),
             extents=extents,
             tasks=tasks,
         )
-        waiting = Waiting(pager, attempts_max=16, deadline_s=10.0)
+        waiting = Waiting(pager, attempts_max=16, deadline_s=PATIENCE_S)
         access = Access()
         export = Export(volume, HandleMaker(bytes(32), VOLUME_ID))
         nfs = ProgramNfs3(export, access=access, waiting=waiting)
         mount = ProgramMount3(Mounts(export, [], access), access=access, waiting=waiting)
         server = RpcServer([nfs, mount], tasks=tasks)
-        client = await NfsClient.connect("127.0.0.1", await server.start("127.0.0.1", 0))
+        port = await server.start("127.0.0.1", 0)
+        client = await NfsClient.connect("127.0.0.1", port, timeout_s=PATIENCE_S)
         try:
             yield Mount(client, await client.mount(), blocks, extents)
         finally:

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -78,8 +79,8 @@ async def served(program: Echo) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def connected(port: int, timeout_s: float = 10.0) -> AsyncIterator[RpcClient]:
-    client = await RpcClient.connect("127.0.0.1", port, timeout_s=timeout_s)
+async def connected(port: int) -> AsyncIterator[RpcClient]:
+    client = await RpcClient.connect("127.0.0.1", port)
     try:
         yield client
     finally:
@@ -129,9 +130,12 @@ async def test_a_call_that_is_not_run_says_why(target: tuple[int, int, int], why
 
 
 async def test_no_answer_in_time_is_no_answer_and_the_next_call_goes_on() -> None:
-    async with served(Echo()) as port, connected(port, timeout_s=0.01) as client:
+    async with served(Echo()) as port, connected(port) as client:
+        patience_s, client._timeout_s = client._timeout_s, 0
         with pytest.raises(NoAnswer, match="not answered"):
             await client.call(77, 1, HANG, b"")
+        client._timeout_s = patience_s
+        assert await client.call(77, 1, ECHO, b"on we go") == b"on we go"
 
 
 async def test_a_server_that_hangs_up_ends_the_calls_that_wait() -> None:
@@ -154,10 +158,10 @@ async def fails(call: Awaitable[bytes]) -> str:
 
 
 async def test_nobody_there_is_no_answer() -> None:
-    async with served(Echo()) as port:
-        pass
-    with pytest.raises(NoAnswer, match="cannot be reached"):
-        await RpcClient.connect("127.0.0.1", port)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # nobody else can have the port meanwhile
+        with pytest.raises(NoAnswer, match="cannot be reached"):
+            await RpcClient.connect(*deaf.getsockname())
 
 
 async def test_bytes_that_are_no_reply_end_the_connection() -> None:

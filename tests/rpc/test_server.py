@@ -28,6 +28,7 @@ from tests.rpc.calls import (
     record,
     success,
 )
+from tests.until import until
 
 MIB = 1 << 20
 # Turns of the loop without progress after which there will be none.
@@ -103,12 +104,6 @@ async def serving(program: EveryWay, limits: Limits | None = None) -> AsyncItera
                 future.cancel()
             place.hang_up()
             await server.close()
-
-
-async def until(fact: Callable[[], object]) -> None:
-    """Let the loop turn until fact() holds."""
-    while not fact():  # noqa: ASYNC110  # a fact, not an event that someone could set
-        await asyncio.sleep(0)
 
 
 async def at_rest(progress: Callable[[], object]) -> None:
@@ -227,6 +222,7 @@ async def test_so_many_calls_wait_and_the_rest_stays_unread() -> None:
     async with serving(program, Limits(calls_in_flight_max=4)) as place:
         client = await place.client()
         await client.send(*(message(xid, LATER) for xid in range(10)))
+        await until(lambda: len(program.later) >= 4)
         await at_rest(lambda: len(program.later))
         assert len(program.later) == 4
         await client.send(message(10, NULL))

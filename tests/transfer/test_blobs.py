@@ -18,6 +18,7 @@ from hfnfs.transfer.verify import hashed
 from hfnfs.xet.whole import whole_hash
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote
+from tests.until import PATIENCE_S
 
 DATA = random.Random(7).randbytes(3 << 20) + b"end"
 XET = ContentId(f"xet-{whole_hash([DATA], len(DATA))}", len(DATA))
@@ -25,6 +26,12 @@ NAME = hashlib.sha256(DATA).hexdigest()
 PLAIN = b"# a readme\n"
 OID = hashlib.sha1(b"blob %d\0" % len(PLAIN) + PLAIN).hexdigest()
 GIT = ContentId(f"git-{OID}", len(PLAIN), "README.md", "main")
+
+
+@pytest.fixture(autouse=True)
+def hashing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is just now."""
+    monkeypatch.setattr(blobs, "PATIENCE_S", PATIENCE_S)
 
 
 class Far(FakeRemote):

@@ -24,7 +24,7 @@ READERS, READS = 16, 6
 # The Hub may also say that a file is gone, or not for us.
 REFUSALS = {Status.IO, Status.STALE, Status.ACCES}
 SILENCE_S = 120.0  # in which a Hub that gave no answer is not asked again
-ANSWER_TIMEOUT_S = 60.0  # far above what any of it takes: "never stuck", no measurement
+ANSWER_TIMEOUT_S = 100.0  # far above what any of it takes: "never stuck", no measurement
 
 
 def made(number: int) -> bytes:

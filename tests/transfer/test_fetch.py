@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hfnfs.transfer.fetch import Fetcher
 from hfnfs.vfs.ports import Tripwires
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote, Pattern
+from tests.until import until
 
 PIECES_A_BLOCK = 2  # of FakeRemote
 
@@ -40,13 +41,6 @@ def fetcher_of(
 
 def far_side(**sizes: int) -> FakeRemote:
     return FakeRemote({name: Pattern(size) for name, size in sizes.items()})
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    """Let the others work until it is so; threads may be among them."""
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110  # what it waits for has no event, and takes no time
-            await asyncio.sleep(0)
 
 
 def read(
@@ -144,7 +138,7 @@ async def test_a_reader_is_woken_while_its_window_is_still_on_the_way(
         fetcher = fetcher_of(remote, extents, config, tasks)
         for at in range(0, 16 * MIB, MIB):
             await fetcher.bring(content, at, at + MIB)
-        await until(lambda: not remote.streaming)
+        await until(lambda: not fetcher._flying)
         gap = extents.gap(content, 0, content.size)
         assert gap is not None
         start = gap[0]
@@ -346,7 +340,7 @@ async def test_reading_ahead_gives_way_to_what_is_asked_for(
         fetcher = fetcher_of(remote, extents, replace(config, fetches_in_flight_max=2), tasks)
         for start in range(0, 4 * MIB, MIB):
             await fetcher.bring(a, start, start + MIB)
-        await until(lambda: not remote.streaming)
+        await until(lambda: not fetcher._flying)
         gap = extents.gap(a, 0, GIB)
         assert gap is not None
         await read_slowly(fetcher, remote, a, gap[0])

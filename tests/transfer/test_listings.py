@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from itertools import pairwise
 
 import pytest
@@ -12,6 +12,7 @@ from hfnfs.vfs.node import Node
 from hfnfs.vfs.tree import Freshness, Tree
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote
+from tests.until import until
 from tests.vfs.builders import APPEARANCE, entries_after
 
 FILES = {"a": b"1", "b": b"22", "sub/c": b"333", "sub/deep/d": b"4444", "é": b"5"}
@@ -51,12 +52,6 @@ class Side:
                     case Listed(fileid, not_before):
                         await self.listings.listed(fileid, not_before)
         raise AssertionError("never met")
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110  # what it waits for has no event, and takes no time
-            await asyncio.sleep(0)
 
 
 async def refused(work: Awaitable[None], error: type[Exception]) -> None:

@@ -49,7 +49,7 @@ class Mount:
     async def read(self, node: Node, offset: int, count: int) -> tuple[bytes, list[type]]:
         """Bytes, and the kinds of needs that had to be met."""
         met: list[type] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while True:
                 try:
                     return bytes(self.data.read(node, offset, count)[0]), met

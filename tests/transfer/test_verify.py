@@ -17,6 +17,7 @@ from hfnfs.remote import ContentId
 from hfnfs.transfer import verify
 from hfnfs.transfer.verify import Forgetful, Verifier
 from hfnfs.xet.whole import whole_hash
+from tests.until import until
 
 DATA = random.Random(5).randbytes(3 * MIB + 5)
 SMALL = b"hello"
@@ -152,8 +153,7 @@ async def test_it_runs_until_it_is_cancelled(
     monkeypatch.setattr(verify, "EVERY_S", 0)
     verifier, content = Verifier(extents), xet(SMALL)
     land(verifier, content, SMALL)
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+    async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(verifier.run())
-        while not verified(caplog):  # noqa: ASYNC110  # a thread's work has no event
-            await asyncio.sleep(0)
+        await until(lambda: verified(caplog))
         running.cancel()

@@ -1,7 +1,6 @@
 """The rest of a file follows what was read of it, behind those who wait for bytes of their own."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from hfnfs.errors import RemoteUnavailable
 from hfnfs.remote import ContentId
 from hfnfs.transfer import whole
 from hfnfs.transfer.whole import FILES_AT_ONCE, STEP_BYTES, EveryFile, WholeFiles
+from tests.until import until
 
 SIZE = 2 * STEP_BYTES + 5
 
@@ -53,12 +53,6 @@ class Side:
 
     def has(self, wanted: ContentId) -> bool:
         return self.extents.has(wanted, 0, wanted.size)
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110  # what it waits for has no event, and takes no time
-            await asyncio.sleep(0)
 
 
 async def test_all_of_a_file_follows_its_first_read() -> None:
