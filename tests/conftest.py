@@ -19,6 +19,8 @@ from hypothesis import settings
 TURNS_TO_END = 10
 # Audit events (sys.addaudithook) that make a thread wait.
 BLOCKING_CALLS = {"time.sleep", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"}
+# A test's name goes into its process's environment, and into CI's report.
+PARAMETER_CHARACTERS_MAX = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     keep_to(home)
     sys.addaudithook(refuse_to_block)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long parameter by its length."""
+    if isinstance(val, bytes | str) and len(val) > PARAMETER_CHARACTERS_MAX:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 def keep_to(home: Path) -> None:
