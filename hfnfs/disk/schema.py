@@ -5,6 +5,7 @@ complement. Names and paths are bytes. `check` is for the thread that submits a 
 passed it can be written.
 """
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -34,9 +35,9 @@ TABLES: Final = (
         base_end INTEGER NOT NULL)
     """,
     """CREATE TABLE outbox (
-        sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL,
-        path BLOB NOT NULL, old_path BLOB, attempts INTEGER NOT NULL, due_ns INTEGER NOT NULL,
-        error TEXT NOT NULL)
+        path BLOB PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL, theirs_key TEXT,
+        theirs_size INTEGER, sent TEXT NOT NULL, moved INTEGER, attempts INTEGER NOT NULL,
+        due_ns INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID
     """,
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
 )
@@ -51,12 +52,11 @@ _ERROR_CHARACTERS_MAX: Final = 1000
 
 
 class OutboxKind(Enum):
-    """What the Hub is to be told."""
+    """What the Hub shall have at a path."""
 
-    PUT = "put"
-    DELETE = "delete"
-    COPY = "copy"
-    RENAME_SUBTREE = "rename-subtree"
+    PUT = "put"  # a node's bytes
+    DELETE = "delete"  # nothing
+    HIDE = "hide"  # no directory: one that is not shown while files below it are to be deleted
 
 
 class MetaKey(StrEnum):
@@ -110,13 +110,14 @@ class OverlayRecord:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
-    """One thing that the Hub lacks; they are told in the order of `sequence`."""
+    """What the Hub shall have at a path, and what it has there as far as is known."""
 
-    sequence: int
-    kind: OutboxKind
-    fileid: int
     path: bytes
-    old_path: bytes | None = None
+    kind: OutboxKind
+    fileid: int = 0  # of the node whose bytes it shall be; 0 where it shall be none
+    theirs: ContentId | None = None
+    sent: tuple[ContentId, ...] = ()  # what it may have by our doing: no answer came, or not yet
+    moved: int | None = None  # fileid of the node that left the path: nothing goes before it is put
     attempts: int = 0
     due_ns: int = 0  # since 1970: it outlives the process
     error: str = ""  # why the last attempt failed; its first 1000 characters are kept
@@ -277,51 +278,54 @@ class DropOverlay:
 
 @dataclass(frozen=True, slots=True)
 class PutOutbox:
-    """The outbox holds this under its sequence."""
+    """The outbox holds this of its path."""
 
     entry: OutboxRecord
-    sql = "INSERT OR REPLACE INTO outbox VALUES (?,?,?,?,?,?,?,?)"
+    sql = "INSERT OR REPLACE INTO outbox VALUES (?,?,?,?,?,?,?,?,?,?)"
     weight = 1
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, bytes]:
         """What it changes."""
-        return "outbox", self.entry.sequence
+        return "outbox", self.entry.path
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
         entry = self.entry
-        _fit(_I64, entry.sequence, entry.attempts, entry.due_ns)
-        _fit(_U64, entry.fileid)
+        _fit(_I64, entry.attempts, entry.due_ns)
+        _fit(_U64, entry.fileid, entry.moved or 0)
+        for content in (entry.theirs, *entry.sent):
+            _fit_content(content)
 
     def row(self) -> Row:
         """As in its table."""
         e = self.entry
-        what = e.sequence, e.kind.value, _signed(e.fileid), e.path, e.old_path
+        sent = json.dumps([[content.key, content.size] for content in e.sent])
+        moved = None if e.moved is None else _signed(e.moved)
         error = e.error[:_ERROR_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+        what = e.path, e.kind.value, _signed(e.fileid), *_content_row(e.theirs), sent, moved
         return (*what, e.attempts, e.due_ns, error)
 
 
 @dataclass(frozen=True, slots=True)
 class DropOutbox:
-    """The Hub does not lack that any more."""
+    """The Hub has at that path what it shall have."""
 
-    sequence: int
-    sql = "DELETE FROM outbox WHERE sequence = ?"
+    path: bytes
+    sql = "DELETE FROM outbox WHERE path = ?"
     weight = 1
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, bytes]:
         """What it changes."""
-        return "outbox", self.sequence
+        return "outbox", self.path
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _fit(_I64, self.sequence)
 
     def row(self) -> Row:
         """Of what is dropped, the key."""
-        return (self.sequence,)
+        return (self.path,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +363,7 @@ Change: TypeAlias = (
     | DropOutbox
     | SetMeta
 )
-Key: TypeAlias = tuple[str, int] | tuple[str, str]
+Key: TypeAlias = tuple[str, int] | tuple[str, str] | tuple[str, bytes]
 
 
 def apply(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
@@ -399,10 +403,13 @@ def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
 
 
 def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:
-    """What the Hub lacks, in the order in which it is to be told."""
-    for row in connection.execute("SELECT * FROM outbox ORDER BY sequence"):
-        sequence, kind, fileid, *plain = row
-        yield OutboxRecord(sequence, OutboxKind(kind), fileid % _U64, *plain)
+    """What the Hub shall have otherwise, by path."""
+    for row in connection.execute("SELECT * FROM outbox ORDER BY path"):
+        path, kind, fileid, key, size, packed, moved, *plain = row
+        sent = tuple(ContentId(str(sent_key), int(size)) for sent_key, size in json.loads(packed))
+        left = None if moved is None else moved % _U64
+        fields: Row = (fileid % _U64, _content(key, size), sent, left, *plain)
+        yield OutboxRecord(path, OutboxKind(kind), *fields)
 
 
 def meta(connection: sqlite3.Connection) -> dict[MetaKey, MetaValue]:

@@ -54,7 +54,7 @@ class Snapshot:
     nodes: tuple[schema.NodeRecord, ...]
     retired: dict[int, int]  # next generation by fileid
     overlays: tuple[schema.OverlayRecord, ...]
-    outbox: tuple[schema.OutboxRecord, ...]  # in the order of their sequence
+    outbox: tuple[schema.OutboxRecord, ...]  # by path
     meta: dict[MetaKey, MetaValue]
 
 

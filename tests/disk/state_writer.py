@@ -42,7 +42,7 @@ class Model:
     nodes: dict[int, NodeRecord] = field(default_factory=dict)
     retired: dict[int, int] = field(default_factory=dict)
     overlays: dict[int, OverlayRecord] = field(default_factory=dict)
-    outbox: dict[int, OutboxRecord] = field(default_factory=dict)
+    outbox: dict[bytes, OutboxRecord] = field(default_factory=dict)
     meta: dict[MetaKey, MetaValue] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
@@ -60,9 +60,9 @@ class Model:
             case DropOverlay(fileid):
                 self.overlays.pop(fileid, None)
             case PutOutbox(entry):
-                self.outbox[entry.sequence] = entry
-            case DropOutbox(sequence):
-                self.outbox.pop(sequence, None)
+                self.outbox[entry.path] = entry
+            case DropOutbox(path):
+                self.outbox.pop(path, None)
             case SetMeta(name, value):
                 self.meta[name] = value
 
@@ -101,11 +101,12 @@ def any_change(rng: random.Random) -> Change:
         DropOverlay(fileid),
         PutOutbox(
             OutboxRecord(
-                rng.randrange(FILES), rng.choice(list(OutboxKind)), fileid, b"a/b",
-                rng.choice([None, b"a/\xff"]), 3, rng.randrange(2**62), "it was busy",
+                b"a/%d" % rng.randrange(FILES), rng.choice(list(OutboxKind)), fileid, content,
+                rng.choice([(), (ContentId("xet-1", 1), ContentId("xet-2", 2**62))]),
+                rng.choice([None, fileid]), 3, rng.randrange(2**62), "it was busy",
             )
         ),
-        DropOutbox(rng.randrange(FILES)),
+        DropOutbox(b"a/%d" % rng.randrange(FILES)),
         SetMeta(MetaKey.CURSOR, rng.choice(facts)),
     ]  # fmt: skip
     return rng.choice(choices)

@@ -257,7 +257,7 @@ def test_ranges_take_room_in_the_queue(tmp_path: Path) -> None:
         UpsertNode(node(2**64)),
         UpsertNode(node(1, size=2**63)),
         SetOverlay(OverlayRecord(1, Ranges(), -1, 1)),
-        PutOutbox(OutboxRecord(2**63, OutboxKind.PUT, 1, b"")),
+        PutOutbox(OutboxRecord(b"a", OutboxKind.PUT, 2**64)),
         SetMeta(MetaKey.CURSOR, 2**63),
     ],
     ids=lambda change: type(change).__name__,
@@ -285,7 +285,7 @@ def test_an_error_of_any_characters_and_length_is_kept_as_far_as_it_goes(
     running: tuple[State, Told], tmp_path: Path
 ) -> None:
     state, told = running
-    entry = OutboxRecord(1, OutboxKind.PUT, 1, b"a", error="\udcff" + "x" * 5000)
+    entry = OutboxRecord(b"a", OutboxKind.PUT, 1, error="\udcff" + "x" * 5000)
     told.durable(state.submit(PutOutbox(entry)))
     state.close()
     assert loaded(tmp_path).outbox[0].error == "?" + "x" * 999
@@ -457,6 +457,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "cut": lambda directory: os.truncate(directory / "state.db", 8192),
     "ranges": lambda directory: by_sqlite(directory, "UPDATE overlay SET ranges = x'0101'"),
     "kind": lambda directory: by_sqlite(directory, "UPDATE outbox SET kind = 'dance'"),
+    "sent": lambda directory: by_sqlite(directory, "UPDATE outbox SET sent = '[3'"),
 }
 
 
@@ -469,7 +470,7 @@ def test_damage_is_named_with_where_the_bytes_are_and_nothing_is_deleted(
     state.start(Told())
     state.submit(*(UpsertNode(node(n, bytes(200))) for n in range(500)))
     state.submit(SetOverlay(OverlayRecord(1, Ranges([(0, 9)]), 9, 1)))
-    state.submit(PutOutbox(OutboxRecord(1, OutboxKind.PUT, 1, b"a")))
+    state.submit(PutOutbox(OutboxRecord(b"a", OutboxKind.PUT, 1)))
     state.close()
     DAMAGES[damage](tmp_path)
     before = (tmp_path / "state.db").read_bytes()
