@@ -1,10 +1,10 @@
 """A far side that changes, and remembers all it ever was."""
 
 from collections.abc import AsyncIterator
-from hashlib import blake2b
 
 from hfnfs.errors import RemoteEntryMissing
 from hfnfs.remote import ContentId, Piece
+from hfnfs.xet.whole import whole_hash
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote
 
@@ -20,6 +20,9 @@ class ChangingHub(FakeRemote):
         super().__init__({}, piece_bytes=50_000)
         self._clock = clock
         self._contents: dict[str, bytes] = {}
+        self._hashes: dict[bytes, str] = {}
+        self.alters = False  # one byte of whatever it sends
+        self.altered = 0  # streams
         self._states: list[tuple[float, Tree]] = [(clock.now(), {})]
 
     def change(self, path: str, data: bytes | None) -> None:
@@ -42,7 +45,9 @@ class ChangingHub(FakeRemote):
 
     def content(self, path: str) -> ContentId:
         data = self.tree[path]
-        key = "xet-" + blake2b(data, digest_size=32).hexdigest()
+        if data not in self._hashes:
+            self._hashes[data] = f"xet-{whole_hash([data], len(data))}"
+        key = self._hashes[data]
         self._contents[key] = data
         return ContentId(key, len(data))
 
@@ -52,8 +57,11 @@ class ChangingHub(FakeRemote):
             raise RemoteEntryMissing(content.key)
         self.files[content.path] = data  # "" names no entry, as listings have none of that path
         try:
-            async for piece in super().open(content, start, end):
-                yield piece
+            is_right = not self.alters
+            self.altered += self.alters
+            async for offset, piece in super().open(content, start, end):
+                yield Piece(offset, piece if is_right else bytes([piece[0] ^ 1]) + piece[1:])
+                is_right = True
         finally:
             self.files.pop("", None)
 

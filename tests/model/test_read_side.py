@@ -1,14 +1,18 @@
 """Random work on a mount and on the far side: what is read is always what was there.
 
-The far side is changed by others, fails, and everything cached is evicted, altered or carried over
-a restart. A name or its bytes may be out of date by TTL_S, never wrong, and an answer may be an
-error only when the far side just failed.
+The far side is changed by others, fails, sends altered bytes, and everything cached, bytes and
+names, is evicted, altered, cut off or carried over a restart. A name or its bytes may be out of
+date by TTL_S, never wrong; only when the far side just failed, an answer may be an error, or as
+old as it may be.
 """
 
 import asyncio
+import logging
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +24,7 @@ from hfnfs.config import BLOCK_BYTES
 from hfnfs.errors import RemoteUnavailable
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
+from hfnfs.transfer import verify
 from hfnfs.vfs.node import FileType
 from tests.fakes.clock import FakeClock
 from tests.model.hub import ChangingHub, Tree
@@ -53,6 +58,24 @@ def at(tree: Tree, path: str) -> object:
 def children(tree: Tree, path: str) -> set[str]:
     base = path + "/" if path else ""
     return {other[len(base) :].split("/")[0] for other in tree if other.startswith(base)}
+
+
+@contextmanager
+def told_of_errors() -> Iterator[list[str]]:
+    """What the verifier finds, in place of the log, where it would fail the test."""
+    errors: list[str] = []
+    log = logging.getLogger(verify.__name__)
+
+    def take(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.ERROR:
+            errors.append(record.getMessage())
+        return record.levelno != logging.ERROR
+
+    log.addFilter(take)
+    try:
+        yield errors
+    finally:
+        log.removeFilter(take)
 
 
 class MountAgainstModel(RuleBasedStateMachine):
@@ -125,18 +148,40 @@ class MountAgainstModel(RuleBasedStateMachine):
     def everything_is_evicted(self) -> None:
         self.mount.evict_everything()
 
-    @rule(spoilt=st.one_of(st.none(), st.integers(0, 1 << 24)))
-    def the_server_is_restarted(self, spoilt: int | None) -> None:
+    @rule(damage=st.sampled_from([None, Mount.spoil, Mount.cut]), seed=st.integers(0, 1 << 24))
+    def the_server_is_restarted(
+        self, damage: Callable[[Mount, int], None] | None, seed: int
+    ) -> None:
         self.stop()
-        if spoilt is not None:
-            self.mount.spoil(spoilt)
+        if damage is not None:
+            damage(self.mount, seed)
         self.mount = self.run(self._mount())
+
+    @rule()
+    def what_is_there_is_verified(self) -> None:
+        self.run(self.mount.verify())
+
+    @rule(path=PATHS)
+    def a_file_comes_altered_and_is_verified(self, path: str) -> None:
+        self._all_is_well()
+        self.run(self.mount.verify())
+        self.mount.evict_everything()
+        if path not in self.hub.tree:
+            return
+        altered = self.hub.altered
+        self.hub.alters = True
+        self.run(self._read_all(path))
+        self.hub.alters = False
+        with told_of_errors() as errors:
+            self.run(self.mount.verify())
+        assert bool(errors) == (self.hub.altered > altered)
+        assert self.run(self._read_all(path)) == self.hub.tree[path]
 
     # ----------------------------------------------------------- what we ask
 
     @rule(path=PATHS, offset=OFFSETS, count=st.sampled_from([1, 100, 4096, 300_000]))
     def read(self, path: str, offset: int, count: int) -> None:
-        since = self.clock.now() - TTL_S
+        since = self._oldest_shown()
         got = self.run(self._read(path, offset, count))
         expected = [
             (state[offset : offset + count], offset + count >= len(state))
@@ -148,7 +193,7 @@ class MountAgainstModel(RuleBasedStateMachine):
 
     @rule(path=PATHS, offsets=st.lists(OFFSETS, min_size=2, max_size=8))
     def read_at_many_places_at_once(self, path: str, offsets: list[int]) -> None:
-        since = self.clock.now() - TTL_S
+        since = self._oldest_shown()
 
         async def all_of_them() -> list[object]:
             reads = [asyncio.create_task(self._read(path, offset, 9000)) for offset in offsets]
@@ -165,7 +210,7 @@ class MountAgainstModel(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(["", "d", "d/e"]))
     def list_a_directory(self, path: str) -> None:
-        since = self.clock.now() - TTL_S
+        since = self._oldest_shown()
         got = self.run(self._list(path))
         states = self.hub.states_since(since)
         # The way to it and what is in it may be known from different moments.
@@ -175,9 +220,7 @@ class MountAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def look_at_everything_when_all_is_well(self) -> None:
-        self.hub.failures.clear()
-        self.may_fail = False
-        self.clock.advance(TTL_S + 1)
+        self._all_is_well()
         assert self.run(self._walk()) == self.hub.tree
 
     @precondition(lambda self: hasattr(self, "mount"))
@@ -186,10 +229,21 @@ class MountAgainstModel(RuleBasedStateMachine):
         if not self.hub.streaming:
             assert not self.mount.extents._pins
 
-    # ------------------------------------------------------------ the client
+    # ------------------------------------------------------------ what may be
+
+    def _all_is_well(self) -> None:
+        self.hub.failures.clear()
+        self.may_fail = False
+        self.clock.advance(TTL_S + 1)
+
+    def _oldest_shown(self) -> float:
+        """Nothing is shown that was over before that."""
+        return -inf if self.may_fail else self.clock.now() - TTL_S
 
     def _failed(self, got: object) -> bool:
         return self.may_fail and got is Status.IO
+
+    # ------------------------------------------------------------ the client
 
     async def _read(self, path: str, offset: int, count: int) -> object:
         """Bytes and eof; DIRECTORY, None for nothing there, or the status of another failure."""
@@ -204,6 +258,12 @@ class MountAgainstModel(RuleBasedStateMachine):
             gone = error.status in (Status.NOENT, Status.NOTDIR)
             return None if gone else error.status
         return bytes(ok.data), ok.eof
+
+    async def _read_all(self, path: str) -> bytes:
+        client, handle = self.mount.client, self.mount.root
+        for name in path.encode().split(b"/"):
+            handle = await client.lookup(handle, name)
+        return b"".join([piece async for piece in client.read_all(handle)])
 
     async def _list(self, path: str) -> object:
         client, handle = self.mount.client, self.mount.root
