@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from hfnfs.vfs.node import FileType, Look
 
@@ -15,6 +16,28 @@ ACCESS_EXECUTE = 0x20
 
 _R, _W, _X = 4, 2, 1
 _ANY_X = 0o111
+
+# In place of a time that is to be set: what the server's clock says.
+SERVER_TIME: Final = -1
+# What times of change are cut to in a volume that takes changes: the Hub keeps milliseconds, so
+# what is set is what is read again after the next mount.
+TIME_STEP_NS: Final = 1_000_000
+
+
+class Wanted(NamedTuple):
+    """Attributes to set; None leaves one as it is (sattr3, RFC 1813 §2.5)."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None  # bytes
+    atime_ns: int | None = None  # since 1970, or SERVER_TIME
+    mtime_ns: int | None = None
+
+
+def in_steps(time_ns: int) -> int:
+    """A time as the Hub can keep it."""
+    return time_ns - time_ns % TIME_STEP_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,10 @@ class Appearance:
     def directory(self) -> Look:
         """What directories look like."""
         return Look(FileType.DIR, self.directory_mode, self.uid, self.gid, self.fsid)
+
+    def symlink(self) -> Look:
+        """What symbolic links look like."""
+        return Look(FileType.LNK, 0o777, self.uid, self.gid, self.fsid)
 
 
 class Attributes:

@@ -14,7 +14,7 @@ as the bytes of a page, they keep in `blocks`, where it is forgotten when an ent
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -105,18 +105,25 @@ class Directory(Node):
                 self._bury()
         return node
 
-    def keep_directories(self) -> list[Node]:
-        """Become unlisted again, with nothing but the directories in it; gives what was dropped.
+    def unnumber(self, node: Node) -> None:
+        """Take the cookie of a node back that was given it for a listing which nobody has seen."""
+        if node.cookie:
+            self._in_order[bisect_left(self._numbers, node.cookie)] = None
+            self._tombstones += 1
+            node.cookie = 0
+
+    def keep_only(self, stays: Callable[[Node], bool]) -> list[Node]:
+        """Become unlisted again, with nothing in it but what stays; gives what was dropped.
 
         Cookies that were given may mean something else after the next listing, unless that is
         of the same revision.
         """
         nodes = self.children
-        self.children = {n: node for n, node in nodes.items() if isinstance(node, Directory)}
+        self.children = {n: node for n, node in nodes.items() if stays(node)}
         self.listed_at = None
         self.verifier = blake2b(self.verifier, digest_size=8).digest()
         self.number_anew()
-        return [node for node in nodes.values() if not isinstance(node, Directory)]
+        return [node for node in nodes.values() if node.name not in self.children]
 
     def empty(self) -> Mapping[bytes, Node]:
         """Give up all children, also those of a draft, so that nothing holds them; gives them."""

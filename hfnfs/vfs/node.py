@@ -133,6 +133,18 @@ class Node:
         return f"<{self.look.type.name} {self.fileid:x} {self.name!r}>"
 
 
+class Symlink(Node):
+    """A symbolic link; the far side knows none."""
+
+    __slots__ = ("target",)
+
+    def __init__(
+        self, fileid: int, generation: int, look: Look, name: bytes, parent: "Directory | None"
+    ) -> None:
+        super().__init__(fileid, generation, look, name, parent)
+        self.target = b""
+
+
 @lru_cache(maxsize=4096)
 def _nfstime3(time_ns: int) -> bytes:
     """A nfstime3, kept within what it can say; most nodes share few of them."""

@@ -1,17 +1,19 @@
-"""The nodes of a volume by fileid: made of what the far side lists, retired, dropped.
+"""The nodes of a volume by fileid: made of what the far side lists or here, retired, dropped.
 
 A fileid is the hash of the path at which a node was first seen, so it is the same in every mount
 and after every restart without being written down; a node that was dropped to save its memory
-gets its own again when its directory is listed.
+gets its own again when its directory is listed. One that is made here gets another if a node had
+that before: what is kept under a fileid is never that of two.
 """
 
+import secrets
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from hfnfs.remote import Kind, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.node import Node
+from hfnfs.vfs.node import FileType, Look, Node, Symlink
 
 _FILEID_MASK = (1 << 63) - 1
 _LOW_HALF = 0xFFFFFFFF  # Darwin skips entries whose fileid has no low half
@@ -25,8 +27,15 @@ class Nodes:
         self._appearance = appearance
         self._file_look = appearance.file()
         self._directory_look = appearance.directory()
+        self._looks: dict[tuple[FileType, int, int, int], Look] = {}
+        for look in (self._file_look, self._directory_look, appearance.symlink()):
+            self._looks[look.type, look.mode, look.uid, look.gid] = look
         self._alive: dict[int, Node] = {}
         self._generations: dict[int, int] = {}  # of the next node with that fileid, if not 0
+        # Called with a node that is gone for good, and the generation of the next of its fileid;
+        # and with a fileid whose generation is forgotten.
+        self.when_retired: Callable[[Node, int], None] = lambda _node, _next: None
+        self.when_forgotten: Callable[[int], None] = lambda _fileid: None
         self.file_count = 0
         self.byte_count = 0
         self.get = self._alive.get
@@ -47,7 +56,7 @@ class Nodes:
             fileid = _hashed(prefix + name)
             if fileid in alive or not fileid & _LOW_HALF:
                 fileid = self._free_after(fileid)
-            generation = generations.pop(fileid, 0) if generations else 0
+            generation = generations.get(fileid, 0) if generations else 0
             node = alive[fileid] = Node(fileid, generation, look, name, directory)
             content = node.content = entry.content
             if content is not None:
@@ -59,6 +68,60 @@ class Nodes:
             return node
 
         return make
+
+    def look(self, like: Look, mode: int | None, uid: int | None, gid: int | None) -> Look:
+        """A look like that one but for what is given; equal ones are the same."""
+        wanted = (
+            like.type,
+            like.mode if mode is None else mode,
+            like.uid if uid is None else uid,
+            like.gid if gid is None else gid,
+        )
+        look = self._looks.get(wanted)
+        if look is None:
+            look = self._looks[wanted] = Look(*wanted, like.fsid)
+        return look
+
+    def default_look(self, type_: FileType) -> Look:
+        """What a regular file or a directory of the far side looks like."""
+        return self._directory_look if type_ is FileType.DIR else self._file_look
+
+    def make(self, type_: FileType, directory: Directory, path: str) -> Node:
+        """A node that the far side does not know, a regular file, directory or symbolic link.
+
+        It is nowhere to be found yet but by its fileid.
+        """
+        fileid = self.first_fileid(type_, path)
+        while fileid in self._alive or fileid in self._generations or not fileid & _LOW_HALF:
+            fileid = _hashed(secrets.token_bytes(16))
+        return self.add(type_, fileid, 0, directory, path.rpartition("/")[2].encode())
+
+    def add(
+        self, type_: FileType, fileid: int, generation: int, directory: Directory, name: bytes
+    ) -> Node:
+        """A node as it was known before, or is made here."""
+        kind, look = Node, self._file_look
+        if type_ is FileType.DIR:
+            kind, look = Directory, self._directory_look
+        elif type_ is FileType.LNK:
+            kind, look = Symlink, self._looks[FileType.LNK, 0o777, look.uid, look.gid]
+        node = self._alive[fileid] = kind(fileid, generation, look, name, directory)
+        self.file_count += type_ is not FileType.DIR
+        return node
+
+    def first_fileid(self, type_: FileType, path: str) -> int:
+        """The fileid that a node gets that is first seen at a path, if no other has it."""
+        return _hashed(path.encode() + (b"/" if type_ is FileType.DIR else b""))
+
+    def resize(self, file: Node, size: int) -> None:
+        """Let a file have so many bytes."""
+        self.byte_count += size - file.size
+        file.size = size
+
+    def remember(self, generations: dict[int, int]) -> None:
+        """Take over the generations of fileids that are not in use any more."""
+        self._generations |= generations
+        self._forget_oldest()
 
     def fill(self, file: Node, entry: RemoteEntry) -> None:
         """Give a file the bytes of an entry."""
@@ -83,10 +146,10 @@ class Nodes:
 
     def _remove(self, node: Node, next_generation: int) -> None:
         del self._alive[node.fileid]
-        if next_generation:
+        if next_generation > node.generation:
             self._generations[node.fileid] = next_generation
-            if len(self._generations) > _RETIRED_MAX:
-                del self._generations[next(iter(self._generations))]
+            self.when_retired(node, next_generation)
+            self._forget_oldest()
         if not isinstance(node, Directory):
             self.file_count -= 1
             self.byte_count -= node.size
@@ -95,12 +158,18 @@ class Nodes:
         self, prefix: bytes, name: bytes, parent: Directory | None, mtime_ns: int | None
     ) -> Directory:
         fileid = self._free_after(_hashed(prefix + name + b"/"))
-        generation = self._generations.pop(fileid, 0)
+        generation = self._generations.get(fileid, 0)
         node = Directory(fileid, generation, self._directory_look, name, parent)
         date = self._appearance.modified_ns if mtime_ns is None else mtime_ns
         node.atime_ns = node.mtime_ns = node.ctime_ns = date
         self._alive[fileid] = node
         return node
+
+    def _forget_oldest(self) -> None:
+        while len(self._generations) > _RETIRED_MAX:
+            oldest = next(iter(self._generations))
+            del self._generations[oldest]
+            self.when_forgotten(oldest)
 
     def _free_after(self, fileid: int) -> int:
         """The first free fileid from there on; that two paths have one hash is not to be seen."""

@@ -7,21 +7,32 @@ alone; a large listing is taken in over many turns of the loop, and shown at onc
 
 Beyond a number of nodes, `trim` drops the files of directories that were not used for longest.
 They are listed again when somebody asks for one of them, by name or by handle.
+
+In a volume that takes changes some names are ours to decide: those that are `local`, and those of
+which the `claims` say so. What a listing says of them, or that it does not name them, is ignored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from math import inf
+from typing import Protocol
 
 from hfnfs.clock import Clock
-from hfnfs.errors import AccessDenied, NameTooLong, NoEntry, NotDirectory, StaleHandle
+from hfnfs.errors import (
+    AccessDenied,
+    InvalidArgument,
+    NameTooLong,
+    NoEntry,
+    NotDirectory,
+    StaleHandle,
+)
 from hfnfs.remote import Listing, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.merge import Draft, changes
-from hfnfs.vfs.needs import Listed, Named, NotYet
+from hfnfs.vfs.needs import Listed, Named, NotYet, Subtree
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.nodes import Nodes
 
@@ -39,20 +50,47 @@ class Freshness:
     nodes_soft_max: int = 1_000_000  # in memory; beyond it those that nobody uses are dropped
 
 
+class Claims(Protocol):
+    """Which names are decided here; times are monotonic seconds."""
+
+    def claims(self, directory_path: str, asked_at: float) -> Collection[str]:
+        """The names in a directory that what was asked at that time does not decide."""
+        ...
+
+    def claim(self, path: str, asked_at: float) -> bool:
+        """Whether that is so of one path."""
+        ...
+
+
 class Tree:
-    """Owner of names, nodes, listings and cookies of one volume."""
+    """Owner of names, nodes, listings and cookies of one volume.
+
+    `claims` None: everything is the far side's to say.
+    """
 
     def __init__(
-        self, appearance: Appearance, freshness: Freshness, *, boot_verifier: bytes, clock: Clock
+        self,
+        appearance: Appearance,
+        freshness: Freshness,
+        *,
+        boot_verifier: bytes,
+        clock: Clock,
+        claims: Claims | None = None,
     ) -> None:
+        self._claims = claims
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
         self._nodes_soft_max = freshness.nodes_soft_max
         self._boot_verifier = boot_verifier
         self._clock = clock
         self._now = clock.now
-        self._nodes = Nodes(appearance)
+        self.nodes = self._nodes = Nodes(appearance)
         self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
+        self.local: set[Node] = set()  # shown whatever the far side lists
+        self.pinned: set[Node] = set()  # not to be dropped
+        self._homes: dict[Node, int] = {}  # of those that were moved to another directory
+        self.when_replaced: list[Callable[[Node], None]] = []  # by other bytes of the far side
+        self.when_listed: list[Callable[[Directory], None]] = []  # or asked for a name of it
         self.when_gone: list[Callable[[], None]] = []  # called when nodes were retired or dropped
         self.root = self._nodes.root
 
@@ -106,7 +144,7 @@ class Tree:
             return directory
         if name == b"..":
             return directory.parent or directory
-        _require_name(name)
+        require_name(name)
         raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
 
     def _lookup_unlisted(self, directory: Directory, name: bytes, now: float) -> Node:
@@ -114,12 +152,13 @@ class Tree:
         oldest = now - self._ttl_s
         unlisted = directory.listed_at is None
         answered_at = directory.asked.get(name)
-        if unlisted and answered_at is not None and answered_at > oldest:
+        is_answered = unlisted and answered_at is not None and answered_at > oldest
+        if is_answered or self._is_ours(directory, name, now):
             node = directory.children.get(name)
             if node is None:
                 raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
             return node
-        _require_name(name)
+        require_name(name)
         if unlisted and (
             answered_at is not None or len(directory.asked) < self._lookups_before_listing
         ):
@@ -150,19 +189,146 @@ class Tree:
             node = node.parent
         return b"/".join(reversed(names)).decode()
 
-    # ------------------------------------------------------------ changing
+    def path_in(self, directory: Directory, name: bytes) -> str:
+        """The path of a name in a directory. Raises InvalidArgument for one that is no UTF-8."""
+        try:
+            text = name.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(f"{name!r} is no UTF-8, which names on the Hub are") from error
+        base = self.path(directory)
+        return f"{base}/{text}" if base else text
 
-    def apply_listing(self, directory: Directory, listing: Listing) -> None:
+    def at(self, path: str) -> Node | None:
+        """The node that is shown at a path, if it is in memory."""
+        node: Node = self.root
+        for name in path.encode().split(b"/") if path else ():
+            found = node.children.get(name) if isinstance(node, Directory) else None
+            if found is None:
+                return None
+            node = found
+        return node
+
+    def home_of(self, node: Node) -> int:
+        """The fileid of the directory that the node's handles name: where it was first seen."""
+        parent = 0 if node.parent is None else node.parent.fileid
+        return self._homes.get(node, parent) if self._homes else parent
+
+    def files_below(self, directory: Directory) -> list[Node]:
+        """Everything below a directory but directories.
+
+        Raises NotYet while there is one that is not listed, or not young.
+        """
+        oldest = self._now() - self._ttl_s
+        files: list[Node] = []
+        below = [directory]
+        while below:
+            one = below.pop()
+            if one.listed_at is None or one.listed_at <= oldest:
+                raise NotYet(Subtree(directory.fileid, oldest))
+            for node in one.children.values():
+                if isinstance(node, Directory):
+                    below.append(node)
+                else:
+                    files.append(node)
+        return files
+
+    def _is_ours(self, directory: Directory, name: bytes, now: float) -> bool:
+        """Whether it is decided here what a name stands for, or that it stands for nothing."""
+        if self._claims is None or not _is_text(name):
+            return False
+        node = directory.children.get(name)
+        if node is not None and node in self.local:
+            return True
+        return self._claims.claim(self.path_in(directory, name), now)
+
+    def _claimed(self, directory: Directory, asked_at: float) -> set[bytes]:
+        """The names in a directory that a listing asked for at that time does not decide."""
+        if self._claims is None:
+            return set()
+        names = {n.encode() for n in self._claims.claims(self.path(directory), asked_at)}
+        if self.local:
+            names.update(n for n, node in directory.children.items() if node in self.local)
+        return names
+
+    # ------------------------------------------------------- changing it here
+
+    def adopt(self, directory: Directory, node: Node) -> None:
+        """Show a node that was made or moved here under its name, which is free."""
+        node.parent = directory
+        directory.put({node.name: node})
+        if directory.listed_at is not None:
+            directory.number([node])
+        self._touch(directory)
+
+    def remove(self, node: Node) -> None:
+        """Show it no more, nor what is below it; its handles are stale from now on."""
+        self._detach(node)
+        self._retire(node)
+
+    def move(self, node: Node, directory: Directory, name: bytes) -> None:
+        """Show a node under another name, which is free, perhaps in another directory."""
+        home = self.home_of(node)
+        self._detach(node)
+        node.name = name
+        node.cookie = 0
+        self.adopt(directory, node)
+        if home != directory.fileid:
+            self._homes[node] = home
+        else:
+            self._homes.pop(node, None)
+        self.stamp(node)
+
+    def hold(self, directory: Directory) -> list[Directory]:
+        """Show a directory whatever the far side lists, as something in it is ours.
+
+        Gives those of it and the ones above that were not held before.
+        """
+        held: list[Directory] = []
+        above: Directory | None = directory
+        while above is not None and above.parent is not None and above not in self.local:
+            self.local.add(above)
+            held.append(above)
+            above = above.parent
+        return held
+
+    def stamp(self, node: Node) -> None:
+        """Move a node's ctime, always forward, as one of its attributes has changed."""
+        node.ctime_ns = max(self._clock.wall_ns(), node.ctime_ns + 1)
+        node.changed()
+
+    def restore(self, directory: Directory, node: Node, home: int) -> None:
+        """Show a node that was kept over a restart; before anything is served."""
+        directory.put({node.name: node})
+        if home != directory.fileid:
+            self._homes[node] = home
+
+    def _detach(self, node: Node) -> None:
+        directory = node.parent
+        assert directory is not None, "the root has no name"
+        directory.remove(node.name)
+        directory.asked.pop(node.name, None)
+        self._touch(directory)
+
+    # ------------------------------------------------ what the far side says
+
+    def apply_listing(
+        self, directory: Directory, listing: Listing, asked_at: float | None = None
+    ) -> None:
         """Show what the far side just listed, in one go."""
-        for _ in self.applying(directory, listing):
+        for _ in self.applying(directory, listing, asked_at):
             pass
 
-    def applying(self, directory: Directory, listing: Listing) -> Iterator[None]:
+    def applying(
+        self, directory: Directory, listing: Listing, asked_at: float | None = None
+    ) -> Iterator[None]:
         """Show what the far side just listed: the work in slices, all of it shown at the end.
 
         Between two slices anything may happen, also to the directory: if it goes away, or
-        another listing of it is begun, this one comes to nothing.
+        another listing of it is begun, this one comes to nothing. `asked_at` (monotonic seconds,
+        None: now) is when the far side was asked.
         """
+        if asked_at is None:
+            asked_at = self._now()
         self._discard(directory)
         if directory.listed_at is None:
             directory.number_anew()
@@ -174,13 +340,22 @@ class Tree:
                 yield
                 if directory.draft is not draft:
                     return
+            self._leave_ours(directory, draft, asked_at)
             self._show_listing(directory, draft, listing)
         finally:
             if directory.draft is draft:
                 self._discard(directory)
 
-    def apply_found(self, directory: Directory, name: bytes, entry: RemoteEntry | None) -> None:
-        """Show what the far side said of one name; None: it is not there."""
+    def apply_found(
+        self,
+        directory: Directory,
+        name: bytes,
+        entry: RemoteEntry | None,
+        asked_at: float | None = None,
+    ) -> None:
+        """Show what the far side said of one name; None: it is not there. Asked as `applying`."""
+        if self._is_ours(directory, name, self._now() if asked_at is None else asked_at):
+            return
         shown = directory.children.get(name)
         draft = Draft()
         if entry is None:
@@ -193,6 +368,7 @@ class Tree:
             draft.take(found, {name: make(name, entry) for name, entry in found.appeared})
         self._show(directory, draft)
         directory.asked[name] = self._now()
+        self._tell_listed(directory)
 
     def trim(self) -> None:
         """Drop files of directories that were not used for longest, if there are too many nodes.
@@ -208,7 +384,7 @@ class Tree:
                 second_chances -= 1
                 directory.is_used = False
                 self._listed[directory] = None
-            elif any(not isinstance(node, Directory) for node in directory.children.values()):
+            elif any(not self._stays(node) for node in directory.children.values()):
                 self._drop(directory)
 
     def _make_ready(self, directory: Directory, draft: Draft, batch: list[RemoteEntry]) -> None:
@@ -224,9 +400,23 @@ class Tree:
         else:
             draft.unnumbered += [node for node in nodes if not node.cookie]
 
+    def _leave_ours(self, directory: Directory, draft: Draft, asked_at: float) -> None:
+        """Take out of a draft what is ours to decide, as it is now, and what came in between."""
+        shown = directory.children
+        claimed = self._claimed(directory, asked_at)
+        taken = [n for n in draft.fresh if n in claimed or n in shown] if self._claims else []
+        fresh = [draft.fresh.pop(name) for name in taken]
+        for drafted in fresh:
+            directory.unnumber(drafted)
+        self._nodes.drop(node for node in fresh if shown.get(node.name) is not node)
+        draft.gone = [node for node in draft.gone if node.name not in claimed]
+        draft.replaced = [pair for pair in draft.replaced if pair[0].name not in claimed]
+        draft.names |= claimed
+        draft.unnumbered += [shown[name] for name in claimed if name in shown]
+
     def _show_listing(self, directory: Directory, draft: Draft, listing: Listing) -> None:
         shown = directory.children
-        if len(shown) > len(draft.names) - len(draft.fresh):
+        if self._claims or len(shown) > len(draft.names) - len(draft.fresh):
             draft.gone += [node for name, node in shown.items() if name not in draft.names]
         first = directory.listed_at is None
         if first:
@@ -234,12 +424,18 @@ class Tree:
             directory.verifier = _verifier_of(listing) or directory.verifier or self._boot_verifier
         self._show(directory, draft)
         shown = directory.children
-        directory.number([n for n in draft.unnumbered if not n.cookie and shown.get(n.name) is n])
+        unnumbered = dict.fromkeys(draft.unnumbered)
+        directory.number([n for n in unnumbered if not n.cookie and shown.get(n.name) is n])
         directory.draft = None
         directory.listed_at = self._now()
         directory.is_used = True
         self._listed.pop(directory, None)
         self._listed[directory] = None
+        self._tell_listed(directory)
+
+    def _tell_listed(self, directory: Directory) -> None:
+        for told in self.when_listed:
+            told(directory)
 
     def _show(self, directory: Directory, draft: Draft) -> None:
         """Let the directory show what has changed; what came in between is left as it is."""
@@ -263,15 +459,20 @@ class Tree:
 
     def _update(self, node: Node, entry: RemoteEntry) -> None:
         """Other bytes under the same name: the same node, and the client drops its pages."""
+        before = node.content
         self._nodes.fill(node, entry)
         now_ns = self._clock.wall_ns()
         node.mtime_ns = now_ns if entry.mtime_ns is None else entry.mtime_ns
-        node.ctime_ns = now_ns
+        node.ctime_ns = max(now_ns, node.ctime_ns + 1)
         node.changed()
+        if node.content != before:
+            for told in self.when_replaced:
+                told(node)
 
     def _touch(self, directory: Directory) -> None:
         """Move a directory's times, so that clients drop what they know of its names."""
-        directory.mtime_ns = directory.ctime_ns = self._clock.wall_ns()
+        directory.mtime_ns = max(self._clock.wall_ns(), directory.mtime_ns + 1)
+        directory.ctime_ns = max(directory.mtime_ns, directory.ctime_ns + 1)
         directory.changed()
 
     def _retire(self, node: Node) -> None:
@@ -283,10 +484,14 @@ class Tree:
 
     def _drop(self, directory: Directory) -> None:
         """Drop the files of a directory; it may be listed otherwise when it is asked for again."""
-        self._nodes.drop(directory.keep_directories())
+        self._nodes.drop(directory.keep_only(self._stays))
         if self._ttl_s != inf:
             self._touch(directory)
         self._gone()
+
+    def _stays(self, node: Node) -> bool:
+        """Whether a node is not to be dropped."""
+        return isinstance(node, Directory) or node in self.pinned
 
     def _gone(self) -> None:
         for told in self.when_gone:
@@ -297,7 +502,15 @@ def _nameless(node: Node) -> NotDirectory:
     return NotDirectory(f"{node!r} has no names")
 
 
-def _require_name(name: bytes) -> None:
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def require_name(name: bytes) -> None:
     """Refuse what no entry can be called (RFC 1813 §3.2). Raises AccessDenied, NameTooLong."""
     if not name or b"/" in name or b"\0" in name:
         raise AccessDenied(f"{name!r} is no name")
