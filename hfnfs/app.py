@@ -88,6 +88,7 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
             _pager(config, ground, verifier.watched(), volume, tasks),
             attempts_max=config.attempts_max,
             deadline_s=config.serve_deadline_s,
+            hold_deadline_s=config.hold_deadline_s,
         )
         async with _served(config, Mounts(export, far.names, Access()), waiting, tasks) as port:
             yield Running(

@@ -41,6 +41,9 @@ class MountConfig:
     port: int = 0
     # A Linux client sends a call again after 60 s (TCP); NFS3ERR_JUKEBOX has to come well before.
     serve_deadline_s: float = 20.0
+    # What was done and must become durable may take longer: it is not answered "later" any more.
+    # A client that asks again meanwhile waits for the same answer.
+    hold_deadline_s: float = 60.0
     # Rounds of "wait, then run again" before a request is answered NFS3ERR_JUKEBOX.
     attempts_max: int = 16
     # Calls that wait on one connection before reading from it pauses; Linux sends up to 128.

@@ -88,6 +88,14 @@ class NoSpace(FileError):
     """The local disk is full."""
 
 
+class NotDurable(FileError):
+    """It was done, and cannot be relied on: it did not get where it survives a crash."""
+
+
+class WrongType(FileError):
+    """Objects of that type are not made in this way."""
+
+
 class TryLater(FileError):
     """Not ready in time; the caller should ask again (NFS3ERR_JUKEBOX, RFC 1813 §2.6)."""
 

@@ -2,7 +2,7 @@
 
     serve --run--> result ------------------------------> reply, now
                    NotYet --pager.meet--> run --> ...  --> reply, later
-                   Held   --pager.meet------------------> reply, later
+                   Held   --pager.meet--> encode -------> reply, later
                    an error ----------------------------> failed reply
 
 A hit makes no task and no coroutine. A failure is an exception up to here, where the row of its
@@ -17,11 +17,11 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from hfnfs.errors import FileError, HfnfsError, RemoteError, TryLater
+from hfnfs.errors import FileError, HfnfsError, NotDurable, RemoteError, TryLater
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.status import Status, status_of
-from hfnfs.nfs3.types import ABSENT, PRESENT, STATUS_OK, Decoder, pack_post_op_attr, wcc_attr_of
+from hfnfs.nfs3.types import ABSENT, STATUS_OK, Decoder, pack_post_op_attr, pack_wcc_data
 from hfnfs.nfs3.waiting import Waiting
 from hfnfs.rpc.message import ProcedureUnavailable
 from hfnfs.rpc.session import Body, Caller, Run
@@ -34,6 +34,7 @@ R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 _U32 = struct.Struct(">I")
+_WORTH_TELLING = (RemoteError, TryLater, NotDurable)  # what the user may have to know of
 
 
 # ----------------------------------------------------------- failed replies
@@ -68,7 +69,7 @@ def wcc_data(path: str) -> Trailer:
     """
     return Trailer(
         ABSENT + ABSENT,
-        lambda fattr3: PRESENT + wcc_attr_of(fattr3) + PRESENT + fattr3,
+        lambda fattr3: pack_wcc_data(fattr3, fattr3),
         attrgetter(path),
     )
 
@@ -99,6 +100,10 @@ def encode_ok(codec: Codec[R]) -> Callable[[R], bytes]:
 # ------------------------------------------------------------------ serving
 
 
+def _as_it_is(args: A) -> A:
+    return args
+
+
 @dataclass(frozen=True, slots=True)
 class Procedure(Generic[D, A, R]):
     """One row of a program's table; `run` gets the program's desk, the arguments and who asks."""
@@ -106,8 +111,9 @@ class Procedure(Generic[D, A, R]):
     name: str
     decode: Decoder[A]
     run: Callable[[D, A, Caller], R | Held[R]]
-    encode: Callable[[R], Body]
+    encode: Callable[[R], Body]  # called when the answer leaves, a held one after its wait
     fail: Failure[D, A] | None = None  # None: its results cannot say that it failed
+    keep: Callable[[A], A] = _as_it_is  # gives arguments that share no memory with the record
     runs_once: bool = False  # not to be run again for a retransmission
 
 
@@ -136,28 +142,22 @@ class Table(Generic[D]):
             raise ProcedureUnavailable(procedure)
         self._access.check(caller)
         row, desk = self.rows[procedure], self._desk
-        decode, run, encode = row.decode, row.run, row.encode
-
-        def attempt(args: Any) -> Body | Held[Body]:
-            """Run once; the reply, or the reply and what it waits for. Raises NotYet."""
-            result = run(desk, args, caller)
-            if isinstance(result, Held):
-                return Held(encode(result.result), result.until)
-            return encode(result)
+        decode, run, encode, keep = row.decode, row.run, row.encode, row.keep
 
         def serve(buf: bytes | memoryview, pos: int, end: int) -> Body | Awaitable[Body]:
             """Answer now if memory can; else give what will answer."""
             args = decode(buf, pos, end)
             try:
-                reply = attempt(args)
+                result = run(desk, args, caller)
+                if not isinstance(result, Held):
+                    return encode(result)
             except NotYet as not_yet:
-                fail = partial(self._failed, row, args)
-                return self._waiting.rerun(partial(attempt, args), not_yet.need, fail)
+                args = keep(args)
+                again, fail = partial(run, desk, args, caller), partial(self._failed, row, args)
+                return self._waiting.rerun(again, not_yet.need, encode, fail)
             except Exception as error:  # a rim: what fails gets an answer
                 return self._failed(row, args, error)
-            if isinstance(reply, Held):
-                return self._waiting.hold(reply, partial(self._failed, row, args))
-            return reply
+            return self._waiting.hold(result, encode, partial(self._failed, row, args))
 
         return serve
 
@@ -168,6 +168,6 @@ class Table(Generic[D]):
         if not isinstance(error, HfnfsError):
             _log.error("%s failed by a bug", row.name, exc_info=error)
             return row.fail(self._desk, None, Status.SERVERFAULT)
-        if isinstance(error, RemoteError | TryLater):  # what the user may have to know of
+        if isinstance(error, _WORTH_TELLING):
             _log.warning("%s: %s: %s", row.name, type(error).__name__, error)
         return row.fail(self._desk, args, status_of(error))

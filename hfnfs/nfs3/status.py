@@ -58,6 +58,8 @@ STATUS_OF: dict[type[HfnfsError], Status] = {
     errors.ReplyTooSmall: Status.TOOSMALL,
     errors.GuardMismatch: Status.NOT_SYNC,
     errors.NoSpace: Status.NOSPC,
+    errors.NotDurable: Status.IO,
+    errors.WrongType: Status.BADTYPE,
     errors.TryLater: Status.JUKEBOX,
     # What the Hub says of the token is for the user to mend, so it is not hidden in an IO.
     errors.NotAuthenticated: Status.ACCES,

@@ -49,7 +49,9 @@ COOKIE_VERIFIER = fixed(COOKIE_VERIFIER_BYTES)
 
 
 class Decoder(Protocol[A_co]):
-    """Gives the arguments that fill buf[pos:end]; they share no memory with buf.
+    """Gives the arguments that fill buf[pos:end].
+
+    They share no memory with buf, or the row of their procedure says how to keep them.
 
     Raises WireError.
     """
@@ -157,6 +159,11 @@ def wcc_attr_of(fattr3: bytes) -> bytes:
     return fattr3[20:28] + fattr3[68:84]
 
 
+def changed_from(before: bytes, after: bytes) -> WccData:
+    """Give the wcc_data of what had the packed fattr3 `before`, and has `after` since."""
+    return WccData(wcc_attr_of(before), after)
+
+
 # --------------------------------------------------------------- to be set
 
 
@@ -237,3 +244,8 @@ POST_OP_ATTR_FORMAT = f"I{FATTR3_BYTES}s"
 def pack_post_op_attr(fattr3: bytes | None) -> bytes:
     """Hand-packed twin of POST_OP_ATTR."""
     return ABSENT if fattr3 is None else PRESENT + fattr3
+
+
+def pack_wcc_data(before: bytes, after: bytes) -> bytes:
+    """Hand-packed twin of WCC_DATA, of packed fattr3 before and after."""
+    return PRESENT + wcc_attr_of(before) + PRESENT + after

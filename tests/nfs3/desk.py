@@ -49,7 +49,9 @@ class Desk:
         self.volume = self.far.volume
         self.export = Export(self.volume, HandleMaker(KEY, self.volume.id))
         self.access = Access()
-        waiting = Waiting(self.far, attempts_max=16, deadline_s=deadline_s)
+        waiting = Waiting(
+            self.far, attempts_max=16, deadline_s=deadline_s, hold_deadline_s=deadline_s
+        )
         self.nfs = ProgramNfs3(self.export, access=self.access, waiting=waiting)
         self.mounts = Mounts(self.export, [b"demo", b"org/model"], self.access)
         self.mountd = ProgramMount3(self.mounts, access=self.access, waiting=waiting)
