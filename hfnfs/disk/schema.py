@@ -36,7 +36,7 @@ TABLES: Final = (
     """,
     """CREATE TABLE outbox (
         path BLOB PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL, theirs_key TEXT,
-        theirs_size INTEGER, sent TEXT NOT NULL, moved INTEGER, attempts INTEGER NOT NULL,
+        theirs_size INTEGER, sent TEXT NOT NULL, moved TEXT NOT NULL, attempts INTEGER NOT NULL,
         due_ns INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID
     """,
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
@@ -117,7 +117,7 @@ class OutboxRecord:
     fileid: int = 0  # of the node whose bytes it shall be; 0 where it shall be none
     theirs: ContentId | None = None
     sent: tuple[ContentId, ...] = ()  # what it may have by our doing: no answer came, or not yet
-    moved: int | None = None  # fileid of the node that left the path: nothing goes before it is put
+    moved: tuple[int, ...] = ()  # fileids of nodes that left the path: it goes once they are put
     attempts: int = 0
     due_ns: int = 0  # since 1970: it outlives the process
     error: str = ""  # why the last attempt failed; its first 1000 characters are kept
@@ -293,7 +293,7 @@ class PutOutbox:
         """Raise InvalidArgument unless it can be written."""
         entry = self.entry
         _fit(_I64, entry.attempts, entry.due_ns)
-        _fit(_U64, entry.fileid, entry.moved or 0)
+        _fit(_U64, entry.fileid, *entry.moved)
         for content in (entry.theirs, *entry.sent):
             _fit_content(content)
 
@@ -301,10 +301,9 @@ class PutOutbox:
         """As in its table."""
         e = self.entry
         sent = json.dumps([[content.key, content.size] for content in e.sent])
-        moved = None if e.moved is None else _signed(e.moved)
         error = e.error[:_ERROR_CHARACTERS_MAX].encode("utf-8", "replace").decode()
-        what = e.path, e.kind.value, _signed(e.fileid), *_content_row(e.theirs), sent, moved
-        return (*what, e.attempts, e.due_ns, error)
+        what = e.path, e.kind.value, _signed(e.fileid), *_content_row(e.theirs), sent
+        return (*what, json.dumps(e.moved), e.attempts, e.due_ns, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +406,7 @@ def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:
     for row in connection.execute("SELECT * FROM outbox ORDER BY path"):
         path, kind, fileid, key, size, packed, moved, *plain = row
         sent = tuple(ContentId(str(sent_key), int(size)) for sent_key, size in json.loads(packed))
-        left = None if moved is None else moved % _U64
+        left = tuple(map(int, json.loads(moved)))
         fields: Row = (fileid % _U64, _content(key, size), sent, left, *plain)
         yield OutboxRecord(path, OutboxKind(kind), *fields)
 

@@ -103,7 +103,7 @@ def any_change(rng: random.Random) -> Change:
             OutboxRecord(
                 b"a/%d" % rng.randrange(FILES), rng.choice(list(OutboxKind)), fileid, content,
                 rng.choice([(), (ContentId("xet-1", 1), ContentId("xet-2", 2**62))]),
-                rng.choice([None, fileid]), 3, rng.randrange(2**62), "it was busy",
+                rng.choice([(), (1, fileid)]), 3, rng.randrange(2**62), "it was busy",
             )
         ),
         DropOutbox(b"a/%d" % rng.randrange(FILES)),
