@@ -25,7 +25,7 @@ class Export:
     def __init__(self, volume: Volume, handles: HandleMaker) -> None:
         self.volume = volume
         self.handles = handles
-        self.pages = Pages(handles)
+        self.pages = Pages(self.make_handle)
         self._node_of: dict[bytes, Node] = {}
         self._handle_of: dict[Node, bytes] = {}
         self._access_of: dict[tuple[Caller, Look], int] = {}
@@ -43,9 +43,13 @@ class Export:
         """Give the handle of a node."""
         handle = self._handle_of.get(node)
         if handle is None:
-            handle = self.handles.make(node)
+            handle = self.make_handle(node)
             self._remember(handle, node)
         return handle
+
+    def make_handle(self, node: Node) -> bytes:
+        """Give the handle of a node without remembering it."""
+        return self.handles.make(node, self.volume.tree.home_of(node))
 
     def access(self, caller: Caller, node: Node) -> int:
         """Give the ACCESS3 bits that a caller has on a node (RFC 1813 §3.3.4)."""

@@ -2,9 +2,11 @@
 
     volume id 8 | fileid 8 | directory's fileid 8 | generation 4 | keyed BLAKE2b of these, cut to 12
 
-Nothing in them depends on when the server was started. The directory is the one that shows the
-node: a node that was dropped to save memory is found again by listing it. A handle whose seal is
-not ours is BadHandle; one of ours whose node is gone is StaleHandle, which is the tree's to say.
+Nothing in them depends on when the server was started, nor on where the node has been moved since:
+clients compare them byte by byte. The directory is the one that showed the node first: a node that
+was dropped to save memory is found again by listing it, and one that was moved is never dropped. A
+handle whose seal is not ours is BadHandle; one of ours whose node is gone is StaleHandle, which is
+the tree's to say.
 """
 
 import struct
@@ -40,10 +42,9 @@ class HandleMaker:
         # What all handles begin with is hashed once; that halves the time of a seal.
         self._sealed_so_far = blake2b(volume_id, key=key, digest_size=_SEAL_BYTES)
 
-    def make(self, node: Node) -> bytes:
-        """Give the handle of a node, the same every time."""
-        directory = 0 if node.parent is None else node.parent.fileid
-        named = _NAMED.pack(self._volume_id, node.fileid, directory, node.generation)
+    def make(self, node: Node, home: int) -> bytes:
+        """Give the handle of a node, the same every time; `home` as the tree tells it."""
+        named = _NAMED.pack(self._volume_id, node.fileid, home, node.generation)
         return named + self._seal(named)
 
     def parse(self, handle: bytes) -> Named:

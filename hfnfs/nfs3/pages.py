@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from hfnfs.config import MIB
-from hfnfs.nfs3.handle import HANDLE_BYTES, HandleMaker
+from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.types import HANDLE_FORMAT, POST_OP_ATTR_FORMAT
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.node import Node
@@ -114,8 +114,8 @@ class Block:
 class Pages:
     """Packs entries, and keeps blocks of them within a number of bytes."""
 
-    def __init__(self, handles: HandleMaker) -> None:
-        self._handles = handles
+    def __init__(self, make_handle: Callable[[Node], bytes]) -> None:
+        self._make_handle = make_handle
         self._kept: dict[tuple[Directory, int, Form], int] = {}  # bytes, oldest first
         self._bytes = 0
 
@@ -124,7 +124,7 @@ class Pages:
         if form is Form.PLAIN:
             packed = pack_entry(cookie, name, node)
         else:
-            packed = pack_entry_plus(cookie, name, node, self._handles.make(node))
+            packed = pack_entry_plus(cookie, name, node, self._make_handle(node))
         return packed, len(packed) - _UNCOUNTED[form]
 
     def block(self, form: Form, directory: Directory, number: int) -> Block:

@@ -2,6 +2,9 @@ import pytest
 
 from hfnfs.errors import StaleHandle
 from hfnfs.nfs3 import export as export_module
+from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.pages import Form
+from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.needs import Listed, NotYet
 from tests.nfs3.desk import NOBODY, Desk, user
 
@@ -50,3 +53,32 @@ async def test_a_handle_of_a_dropped_file_leads_to_its_directory() -> None:
         again = desk.export.node(handle)
     assert again.name == b"file"
     assert desk.export.handle_of(again) == handle
+
+
+async def test_a_handle_outlives_moves_of_its_node_and_of_the_directory_it_is_in() -> None:
+    desk = Desk({"a": {"file": b"1"}, "b": {}, "c": {}})
+    tree = desk.volume.tree
+    file, a, b, c = [await desk.node(path) for path in ("a/file", "a", "b", "c")]
+    assert isinstance(a, Directory)
+    assert isinstance(b, Directory)
+    assert isinstance(c, Directory)
+    handle = desk.export.handle_of(file)
+    for directory, name in ((b, b"file"), (c, b"other"), (a, b"again"), (b, b"file")):
+        tree.move(file, directory, name)
+        assert desk.export.make_handle(file) == handle
+    tree.move(b, c, b"inner")
+    assert desk.export.make_handle(file) == handle
+    anew = Export(desk.volume, desk.export.handles)
+    assert anew.node(handle) is file
+    assert anew.handle_of(file) == handle
+
+
+async def test_a_listing_gives_the_handle_that_a_lookup_gave_before_the_move() -> None:
+    desk = Desk({"a": {"file": b"1"}, "b": {}})
+    file, b = await desk.node("a/file"), await desk.node("b")
+    assert isinstance(b, Directory)
+    async with desk.far.meet(Listed(b.fileid, 0.0)):
+        handle = desk.export.handle_of(file)
+        desk.volume.tree.move(file, b, b"moved")
+        block = desk.export.pages.block(Form.PLUS, b, b.block_after(0) or 0)
+    assert handle in bytes(block.data)
