@@ -85,7 +85,15 @@ class GuardMismatch(FileError):
 
 
 class NoSpace(FileError):
-    """The local disk is full."""
+    """The local disk is full, or takes no more of this."""
+
+
+class QuotaExceeded(NoSpace):
+    """The user may not store that much: by the mount's quota, or the local disk's."""
+
+
+class FileTooLarge(NoSpace):
+    """No file here can reach that far."""
 
 
 class NotDurable(FileError):

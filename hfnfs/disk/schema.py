@@ -32,7 +32,7 @@ TABLES: Final = (
     """CREATE TABLE overlay (
         fileid INTEGER PRIMARY KEY, ranges BLOB NOT NULL, ranges_crc INTEGER NOT NULL,
         size INTEGER NOT NULL, version INTEGER NOT NULL, base_key TEXT, base_size INTEGER,
-        base_end INTEGER NOT NULL)
+        base_end INTEGER NOT NULL, is_sent INTEGER NOT NULL)
     """,
     """CREATE TABLE outbox (
         path BLOB PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL, theirs_key TEXT,
@@ -106,6 +106,7 @@ class OverlayRecord:
     version: int
     base: ContentId | None = None
     base_end: int = 0
+    is_sent: bool = False  # the Hub has all of it: what is staged is only a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,7 @@ class SetOverlay:
     """The overlay of that fileid is this one."""
 
     overlay: OverlayRecord
-    sql = "INSERT OR REPLACE INTO overlay VALUES (?,?,?,?,?,?,?,?)"
+    sql = "INSERT OR REPLACE INTO overlay VALUES (?,?,?,?,?,?,?,?,?)"
 
     @property
     def weight(self) -> int:
@@ -251,7 +252,7 @@ class SetOverlay:
         o = self.overlay
         packed = o.ranges.pack()
         where = _signed(o.fileid), packed, zlib.crc32(packed)
-        return (*where, o.size, o.version, *_content_row(o.base), o.base_end)
+        return (*where, o.size, o.version, *_content_row(o.base), o.base_end, o.is_sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,12 +394,12 @@ def retired(connection: sqlite3.Connection) -> dict[int, int]:
 def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
     """All overlays, in no order. Raises CacheUnusable for ranges that are not what was kept."""
     for row in connection.execute("SELECT * FROM overlay"):
-        fileid, packed, crc, size, version, base_key, base_size, base_end = row
+        fileid, packed, crc, size, version, base_key, base_size, base_end, is_sent = row
         if zlib.crc32(packed) != crc:
             raise CacheUnusable(f"the staged ranges of file {fileid % _U64:x} have a wrong CRC")
         base = _content(base_key, base_size)
-        ranges = Ranges.unpack(packed)
-        yield OverlayRecord(fileid % _U64, ranges, size, version, base, base_end)
+        where = fileid % _U64, Ranges.unpack(packed)
+        yield OverlayRecord(*where, size, version, base, base_end, bool(is_sent))
 
 
 def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:

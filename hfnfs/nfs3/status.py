@@ -58,6 +58,8 @@ STATUS_OF: dict[type[HfnfsError], Status] = {
     errors.ReplyTooSmall: Status.TOOSMALL,
     errors.GuardMismatch: Status.NOT_SYNC,
     errors.NoSpace: Status.NOSPC,
+    errors.QuotaExceeded: Status.DQUOT,
+    errors.FileTooLarge: Status.FBIG,
     errors.NotDurable: Status.IO,
     errors.WrongType: Status.BADTYPE,
     errors.TryLater: Status.JUKEBOX,

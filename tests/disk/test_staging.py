@@ -14,7 +14,7 @@ from hfnfs.config import KIB
 from hfnfs.disk import staging as module
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.staging import Staging, Swept
-from hfnfs.errors import CacheUnusable, NoSpace, TryLater
+from hfnfs.errors import CacheUnusable, FileTooLarge, NoSpace, QuotaExceeded, TryLater
 from tests.disk.failing import failing
 
 PATIENCE_S = 60
@@ -57,8 +57,8 @@ def test_a_short_write_does_not_count_and_the_file_goes_on(staging: Staging) -> 
     ("number", "kind"),
     [
         (errno.ENOSPC, NoSpace),
-        (errno.EDQUOT, NoSpace),
-        (errno.EFBIG, NoSpace),
+        (errno.EDQUOT, QuotaExceeded),
+        (errno.EFBIG, FileTooLarge),
         (errno.EIO, CacheUnusable),
     ],
 )
