@@ -38,7 +38,7 @@ from hfnfs.transfer.blobs import BlobRemote
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
-from hfnfs.transfer.opening import Opening, ReadBy
+from hfnfs.transfer.opening import Opening, Prepare, ReadBy
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
@@ -82,6 +82,8 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
         verifier = Verifier(ground.extents)
         tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
         tasks.create_task(verifier.run(), name="verify what has come")
+        if far.prepare is not None:
+            tasks.create_task(far.prepare(), name="be ready for the first read")
         volume = _volume(config, ground)
         export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
         waiting = Waiting(
@@ -114,6 +116,7 @@ class _FarSide:
     source: Source  # under its canonical id
     revision: Revision
     remote: Remote
+    prepare: Prepare | None  # see Opened
     identity: str  # the same for every mount of the same thing
 
     @property
@@ -157,7 +160,9 @@ async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIte
         opening = Opening(account, http, cache, clock, read_by)
         opened = await opening.open(source, offline=offline)
         identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
-        yield _FarSide(clock, http, opened.source, opened.revision, opened.remote, identity)
+        yield _FarSide(
+            clock, http, opened.source, opened.revision, opened.remote, opened.prepare, identity
+        )
 
 
 @asynccontextmanager

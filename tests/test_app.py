@@ -107,6 +107,23 @@ async def test_what_was_read_reads_offline_and_the_rest_is_an_error_at_once(
     assert not hub.counters.log
 
 
+async def test_a_mount_that_asked_nobody_gets_the_token_before_the_first_read(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    config = MountConfig(source="me/x", cache_dir=tmp_path / "cache", endpoint=hub.endpoint)
+    async with mounted(config) as mount:
+        assert await mount.names("sub") == {"model.safetensors", "notes.txt"}
+        await mount.names()
+        commit = mount.served.revision
+    hub.counters.clear()
+    async with mounted(replace(config, revision=commit)) as mount:
+        await until(lambda: hub.counters.requests["xet_read_token"])
+        assert hub.counters.requests.total() == 1
+        hub.counters.clear()
+        assert await mount.read("noise.bin", 5, 9) == NOISE[5:14]
+        assert dict(hub.counters.requests) == {"reconstruction": 1, "xorb": 1}
+
+
 async def test_handles_stay_good_from_one_mount_to_the_next(config: MountConfig) -> None:
     async with mounted(config) as mount:
         handle = await mount.at("config.json")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hfnfs.errors import (
     Forbidden,
+    HfnfsError,
     NotAuthenticated,
     RateLimited,
     RemoteCorrupt,
@@ -61,7 +62,7 @@ class Cas:
 
         Where there is none to be had in time, the read that needs one says why.
         """
-        with suppress(RemoteError, TimeoutError):
+        with suppress(HfnfsError, TimeoutError):
             async with asyncio.timeout(PREPARE_TIMEOUT_S):
                 await self.access()
 

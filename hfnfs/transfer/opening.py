@@ -7,7 +7,7 @@ else                         connect; no answer at all: what is kept, with a war
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 ReadBy: TypeAlias = Callable[[RepoRemote | BucketRemote], Remote]
+Prepare: TypeAlias = Callable[[], Coroutine[None, None, None]]
 
 
 def _as_it_is(remote: RepoRemote | BucketRemote) -> Remote:
@@ -54,6 +55,8 @@ class Opened:
     source: Source  # under its canonical id
     revision: Revision
     remote: Remote
+    # To be awaited beside the serving, where the Hub was not asked: makes the first read as fast.
+    prepare: Prepare | None = None
 
 
 class _Known(NamedTuple):
@@ -158,7 +161,8 @@ class Opening:
 
     def _unasked(self, source: Source, revision: Revision) -> Opened:
         remote = assumed(source, revision, self._account, self._http)
-        return self._opened(self._read_by(remote), source, revision)
+        opened = self._opened(self._read_by(remote), source, revision)
+        return replace(opened, prepare=remote.prepare)
 
     def _opened(self, remote: Remote, source: Source, revision: Revision) -> Opened:
         kept = KeptRemote(
