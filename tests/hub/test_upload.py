@@ -24,7 +24,7 @@ from hfnfs.localhub import hub as hub_module
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.faults import Lie
 from hfnfs.localhub.hub import LocalHub
-from hfnfs.remote import ContentId, Put, WritableRemote
+from hfnfs.remote import EMPTY, ContentId, Put, WritableRemote
 from hfnfs.xet.whole import whole_hash
 from tests.hub.writing import BUCKET, asking, connected, content, serving, written
 from tests.localhub.clients import run
