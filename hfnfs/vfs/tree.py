@@ -12,17 +12,15 @@ In a volume that takes changes some names are ours to decide: those that are `lo
 which the `claims` say so. What a listing says of them, or that it does not name them, is ignored.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from math import inf
-from typing import Protocol
 
 from hfnfs.clock import Clock
 from hfnfs.errors import (
     AccessDenied,
-    InvalidArgument,
     NameTooLong,
     NoEntry,
     NotDirectory,
@@ -35,6 +33,7 @@ from hfnfs.vfs.merge import Draft, changes
 from hfnfs.vfs.needs import Listed, Named, NotYet, Subtree
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.nodes import Nodes
+from hfnfs.vfs.ours import Claims, Ours, path_of
 
 NAME_BYTES_MAX = 255
 # Entries of a listing that are taken in at once: about a millisecond.
@@ -50,22 +49,10 @@ class Freshness:
     nodes_soft_max: int = 1_000_000  # in memory; beyond it those that nobody uses are dropped
 
 
-class Claims(Protocol):
-    """Which names are decided here; times are monotonic seconds."""
-
-    def claims(self, directory_path: str, asked_at: float) -> Collection[str]:
-        """The names in a directory that what was asked at that time does not decide."""
-        ...
-
-    def claim(self, path: str, asked_at: float) -> bool:
-        """Whether that is so of one path."""
-        ...
-
-
 class Tree:
     """Owner of names, nodes, listings and cookies of one volume.
 
-    `claims` None: everything is the far side's to say.
+    `claims` None: it takes no changes, everything is the far side's to say.
     """
 
     def __init__(
@@ -77,7 +64,7 @@ class Tree:
         clock: Clock,
         claims: Claims | None = None,
     ) -> None:
-        self._claims = claims
+        self.ours = None if claims is None else Ours(claims)
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
         self._nodes_soft_max = freshness.nodes_soft_max
@@ -86,9 +73,8 @@ class Tree:
         self._now = clock.now
         self.nodes = self._nodes = Nodes(appearance)
         self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
-        self.local: set[Node] = set()  # shown whatever the far side lists
         self.pinned: set[Node] = set()  # not to be dropped
-        self._homes: dict[Node, int] = {}  # of those that were moved to another directory
+        self.homes: dict[Node, int] = {}  # of those that were moved to another directory
         self.when_replaced: list[Callable[[Node], None]] = []  # by other bytes of the far side
         self.when_listed: list[Callable[[Directory], None]] = []  # or asked for a name of it
         self.when_gone: list[Callable[[], None]] = []  # called when nodes were retired or dropped
@@ -183,20 +169,7 @@ class Tree:
 
     def path(self, node: Node) -> str:
         """Path below the root, without a leading slash; "" for the root."""
-        names = []
-        while node.parent is not None:
-            names.append(node.name)
-            node = node.parent
-        return b"/".join(reversed(names)).decode()
-
-    def path_in(self, directory: Directory, name: bytes) -> str:
-        """The path of a name in a directory. Raises InvalidArgument for one that is no UTF-8."""
-        try:
-            text = name.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidArgument(f"{name!r} is no UTF-8, which names on the Hub are") from error
-        base = self.path(directory)
-        return f"{base}/{text}" if base else text
+        return path_of(node)
 
     def at(self, path: str) -> Node | None:
         """The node that is shown at a path, if it is in memory."""
@@ -211,20 +184,19 @@ class Tree:
     def home_of(self, node: Node) -> int:
         """The fileid of the directory that the node's handles name: where it was first seen."""
         parent = 0 if node.parent is None else node.parent.fileid
-        return self._homes.get(node, parent) if self._homes else parent
+        return self.homes.get(node, parent) if self.homes else parent
 
     def files_below(self, directory: Directory) -> list[Node]:
         """Everything below a directory but directories.
 
         Raises NotYet while there is one that is not listed, or not young.
         """
-        oldest = self._now() - self._ttl_s
         files: list[Node] = []
         below = [directory]
         while below:
             one = below.pop()
-            if one.listed_at is None or one.listed_at <= oldest:
-                raise NotYet(Subtree(directory.fileid, oldest))
+            if not self.is_young(one):
+                raise NotYet(Subtree(directory.fileid, self.oldest()))
             for node in one.children.values():
                 if isinstance(node, Directory):
                     below.append(node)
@@ -232,23 +204,16 @@ class Tree:
                     files.append(node)
         return files
 
-    def _is_ours(self, directory: Directory, name: bytes, now: float) -> bool:
-        """Whether it is decided here what a name stands for, or that it stands for nothing."""
-        if self._claims is None or not _is_text(name):
-            return False
-        node = directory.children.get(name)
-        if node is not None and node in self.local:
-            return True
-        return self._claims.claim(self.path_in(directory, name), now)
+    def oldest(self) -> float:
+        """When what is believed now must have been asked for at least (monotonic seconds)."""
+        return self._now() - self._ttl_s
 
-    def _claimed(self, directory: Directory, asked_at: float) -> set[bytes]:
-        """The names in a directory that a listing asked for at that time does not decide."""
-        if self._claims is None:
-            return set()
-        names = {n.encode() for n in self._claims.claims(self.path(directory), asked_at)}
-        if self.local:
-            names.update(n for n, node in directory.children.items() if node in self.local)
-        return names
+    def is_young(self, directory: Directory) -> bool:
+        """Whether a directory's names are all known, and still believed."""
+        return directory.listed_at is not None and directory.listed_at > self.oldest()
+
+    def _is_ours(self, directory: Directory, name: bytes, asked_at: float) -> bool:
+        return self.ours is not None and self.ours.decides(directory, name, asked_at)
 
     # ------------------------------------------------------- changing it here
 
@@ -273,23 +238,10 @@ class Tree:
         node.cookie = 0
         self.adopt(directory, node)
         if home != directory.fileid:
-            self._homes[node] = home
+            self.homes[node] = home
         else:
-            self._homes.pop(node, None)
+            self.homes.pop(node, None)
         self.stamp(node)
-
-    def hold(self, directory: Directory) -> list[Directory]:
-        """Show a directory whatever the far side lists, as something in it is ours.
-
-        Gives those of it and the ones above that were not held before.
-        """
-        held: list[Directory] = []
-        above: Directory | None = directory
-        while above is not None and above.parent is not None and above not in self.local:
-            self.local.add(above)
-            held.append(above)
-            above = above.parent
-        return held
 
     def stamp(self, node: Node) -> None:
         """Move a node's ctime, always forward, as one of its attributes has changed."""
@@ -300,7 +252,7 @@ class Tree:
         """Show a node that was kept over a restart; before anything is served."""
         directory.put({node.name: node})
         if home != directory.fileid:
-            self._homes[node] = home
+            self.homes[node] = home
 
     def _detach(self, node: Node) -> None:
         directory = node.parent
@@ -402,9 +354,11 @@ class Tree:
 
     def _leave_ours(self, directory: Directory, draft: Draft, asked_at: float) -> None:
         """Take out of a draft what is ours to decide, as it is now, and what came in between."""
+        if self.ours is None:
+            return
         shown = directory.children
-        claimed = self._claimed(directory, asked_at)
-        taken = [n for n in draft.fresh if n in claimed or n in shown] if self._claims else []
+        claimed = self.ours.names(directory, asked_at)
+        taken = [n for n in draft.fresh if n in claimed or n in shown]
         fresh = [draft.fresh.pop(name) for name in taken]
         for drafted in fresh:
             directory.unnumber(drafted)
@@ -416,7 +370,7 @@ class Tree:
 
     def _show_listing(self, directory: Directory, draft: Draft, listing: Listing) -> None:
         shown = directory.children
-        if self._claims or len(shown) > len(draft.names) - len(draft.fresh):
+        if self.ours or len(shown) > len(draft.names) - len(draft.fresh):
             draft.gone += [node for name, node in shown.items() if name not in draft.names]
         first = directory.listed_at is None
         if first:
@@ -500,14 +454,6 @@ class Tree:
 
 def _nameless(node: Node) -> NotDirectory:
     return NotDirectory(f"{node!r} has no names")
-
-
-def _is_text(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def require_name(name: bytes) -> None:
