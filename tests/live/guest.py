@@ -59,25 +59,32 @@ def run(words: list[str], *, timeout_s: int = GUEST_TIMEOUT_S) -> str:
     return done.stdout
 
 
-def run_on_mount(port: int, program: str, *words: str, forward: Sequence[int] = ()) -> Any:
+def run_on_mount(
+    port: int,
+    program: str,
+    *words: str,
+    forward: Sequence[int] = (),
+    read_only: bool = True,
+    timeout_s: int = GUEST_TIMEOUT_S,
+) -> Any:
     """What inside/`program` reports, run on a mount of what listens on `port`.
 
-    Mounted by the very command that hfnfs mounts with. The ports `forward` of this machine's
-    loopback are reached at HOST_ADDRESS, too.
+    Mounted by the very command that hfnfs mounts with; REMOUNT in the environment is a script that
+    does so again. The ports `forward` of this machine's loopback are reached at HOST_ADDRESS, too.
     """
-    target = NfsTarget(port=port, host=HOST_ADDRESS)
-    mount = mount_argv(target, MOUNT_POINT, System.LINUX, helper="/sbin/mount.nfs", sudo=False)
+    target = NfsTarget(port=port, host=HOST_ADDRESS, read_only=read_only)
+    argv = mount_argv(target, MOUNT_POINT, System.LINUX, helper="/sbin/mount.nfs", sudo=False)
+    mount, umount = shlex.join(argv), f"umount {MOUNT_POINT}"
     script = f"""
+        export REMOUNT={shlex.quote(f"{umount}; {mount}")}
         mkdir {MOUNT_POINT}
-        {shlex.join(mount)}
-        cd {MOUNT_POINT}
-        {shlex.join(python(program, *words))}
-        cd /
-        umount {MOUNT_POINT}
+        {mount}
+        (cd {MOUNT_POINT}; exec {shlex.join(python(program, *words))})
+        {umount}
     """
     ports = [word for number in forward for word in ("--forward", str(number))]
-    out = run(["--no-mount", "--port", str(port), *ports, "--", "sh", "-euc", script])
-    return json.loads(out.splitlines()[-1])
+    words_of_run = ["--no-mount", "--port", str(port), *ports, "--", "sh", "-euc", script]
+    return json.loads(run(words_of_run, timeout_s=timeout_s).splitlines()[-1])
 
 
 def run_in_guest(program: str, *words: str) -> Any:
@@ -87,5 +94,11 @@ def run_in_guest(program: str, *words: str) -> Any:
 
 
 def python(program: str, *words: str) -> list[str]:
-    """The command line of inside/`program`."""
-    return [shutil.which(sys.executable) or sys.executable, str(INSIDE / program), *words]
+    """The command line of inside/`program`, which may import from tests.live.inside."""
+    return [
+        "env",
+        f"PYTHONPATH={ROOT}",
+        shutil.which(sys.executable) or sys.executable,
+        str(INSIDE / program),
+        *words,
+    ]

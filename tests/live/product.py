@@ -41,26 +41,57 @@ class Served:
 
 
 @contextmanager
-def served(endpoint: str, source: str, folder: Path, *options: str) -> Iterator[Served]:
-    """Serve a repo without mounting it; its cache and log lie in `folder`.
+def hub_with_bucket(
+    folder: Path, name: str, files: Mapping[str, Source]
+) -> Iterator[tuple[LocalHub, HubThread]]:
+    """A local Hub, kept in `folder`, with this bucket and its files; and the thread it runs on."""
+    with HubThread(folder) as thread:
+        thread.do(thread.hub.create_bucket(name))
+        thread.do(thread.hub.put(name, files))
+        yield thread.hub, thread
+
+
+@contextmanager
+def served(
+    endpoint: str,
+    source: str,
+    folder: Path,
+    *options: str,
+    kind: str = "repo",
+    end_timeout_s: float = END_TIMEOUT_S,
+) -> Iterator[Served]:
+    """Serve a repo or bucket without mounting it; its cache and log lie in `folder`.
 
     Fails if it does not start, or does not end in order on SIGTERM.
     """
+    program, server = launched(endpoint, source, folder, *options, kind=kind)
+    try:
+        yield server
+        program.terminate()
+        assert program.wait(end_timeout_s) == 0, server.log.read_text()
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def launched(
+    endpoint: str, source: str, folder: Path, *options: str, kind: str = "repo"
+) -> tuple[subprocess.Popen[str], Served]:
+    """Start to serve as `served` does, and leave the end of it to the caller."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
-    argv = [str(PROGRAM), "repo", source, "--serve-only", "-v", "--hub-endpoint", endpoint]
+    argv = [str(PROGRAM), kind, source, "--serve-only", "-v", "--hub-endpoint", endpoint]
     argv += ["--cache-dir", str(folder / "cache"), *options]
-    with log.open("w") as stderr:
+    with log.open("a") as stderr:
         program = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
     try:
-        yield Served(program.pid, *_announced(program, log), log)
-        program.terminate()
-        assert program.wait(END_TIMEOUT_S) == 0, log.read_text()
-    finally:
+        return program, Served(program.pid, *_announced(program, log), log)
+    except BaseException:
         program.kill()
         program.communicate()
+        raise
 
 
 def _announced(program: subprocess.Popen[str], log: Path) -> tuple[int, str]:
