@@ -3,6 +3,7 @@
     <cache>/version                      "1": the layout below
     <cache>/blocks/…                     remote bytes (segment.py)
     <cache>/volumes/<hash>/handle-key    32 secret bytes, made once for each source
+    <cache>/volumes/<hash>/…             state.db, lock, staging/: of what is mounted to be changed
     <cache>/hashed/…                     hashes of blobs that huggingface_hub keeps (records.py)
     <cache>/sources/…, names/<hash>/…    what was seen of sources and in them (records.py)
 
@@ -45,6 +46,7 @@ class VolumeState:
 
     id: bytes  # VOLUME_ID_BYTES, the same for equal sources
     key: bytes  # HANDLE_KEY_BYTES, secret; signs handles
+    directory: Path | None = None  # for what is not on the Hub yet; None: nothing may be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class CacheLayout:
                 f"{directory / _HANDLE_KEY_FILE}: {len(key)} bytes instead of "
                 f"{HANDLE_KEY_BYTES}; remove it (file handles of live mounts go stale)"
             )
-        return VolumeState(digest[-VOLUME_ID_BYTES:], key)
+        return VolumeState(digest[-VOLUME_ID_BYTES:], key, directory)
 
 
 def passing_state(source: str) -> VolumeState:
