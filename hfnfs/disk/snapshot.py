@@ -10,19 +10,76 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
+from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.ranges import Ranges
 from hfnfs.errors import CacheUnusable
 
 _FICLONE: Final = (
     0x40049409  # ioctl_ficlone(2); the number on every architecture of Linux we run on
 )
+_BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
 _COPY_BYTES: Final = 1 << 20
 _KERNEL_COPY_BYTES: Final = 1 << 30
 _CANNOT: Final = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
 _ZEROS: Final = bytes(_COPY_BYTES)
+
+
+class Snapshot:
+    """A copy under a path of its own. `fill` its gaps, `seal` it, upload it, `discard` it."""
+
+    def __init__(self, path: Path, fd: int, count: Callable[[int], None]) -> None:
+        self.path = path
+        self._fd = fd
+        self._tell = count  # how many bytes more it takes on the disk (less than 0: fewer)
+        self._bytes = 0
+        self._is_kept = True
+        self._count()
+
+    def fill(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes of the base where nothing is staged. Raises NoSpace, CacheUnusable."""
+        with disk_errors(self.path):
+            pwrite_all(self._fd, data, offset)
+        self._count()
+
+    def sync(self) -> None:
+        """Bring its bytes to the disk. Raises NoSpace, CacheUnusable."""
+        with disk_errors(self.path):
+            sync_bytes(self._fd)
+
+    def seal(self) -> None:
+        """No byte of it will change any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with disk_errors(self.path):
+                os.fchmod(fd, 0o400)
+                os.close(fd)
+
+    def let_go(self) -> None:
+        """It is somebody else's now, under another path; that may be written again."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        self._forget()
+
+    def discard(self) -> None:
+        """Remove it; may be called twice, or after it was let go."""
+        self.seal()
+        if self._is_kept:
+            with disk_errors(self.path):
+                self.path.unlink(missing_ok=True)
+            self._forget()
+
+    def _forget(self) -> None:
+        self._is_kept = False
+        self._tell(-self._bytes)
+
+    def _count(self) -> None:
+        now = os.fstat(self._fd).st_blocks * _BYTES_A_DISK_BLOCK
+        self._tell(now - self._bytes)
+        self._bytes = now
 
 
 def copy_staged(source: int, target: int, own: Ranges, size: int) -> None:
@@ -53,6 +110,14 @@ def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
         if not more:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written += more
+
+
+def sync_bytes(fd: int) -> None:
+    """Bring the bytes of a file, and its length, to the disk."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync(2) leaves them in the drive's cache there
+    else:
+        os.fdatasync(fd)
 
 
 def _clone(source: int, target: int) -> bool:

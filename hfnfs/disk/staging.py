@@ -7,9 +7,9 @@
 Which ranges of a file are staged is for the caller to know and to keep: a byte counts once
 `write` returned, and is on disk once a later `sync` did.
 
-`write`, `read_resident`, `truncate` may be called on the event loop; `read`, `sync`, `snapshot`,
-`remove` and `open` wait for the disk: from threads. A lock guards the tables and is never held
-while bytes are moved. The caller owns the directory alone (state.py's lock).
+`write`, `read_resident`, `truncate`, `adopt`, `set_aside` may be called on the event loop; `read`,
+`sync`, `snapshot`, `unlink` and `open` wait for the disk: from threads. A lock guards the tables
+and is never held while bytes are moved. The caller owns the directory alone (state.py's lock).
 
 The system tells once that written bytes did not reach the disk, and then holds them for clean:
 only here is it remembered. Ranges that failed to sync are in doubt until they were written again
@@ -18,25 +18,26 @@ failure: a file with unsynced bytes keeps its descriptor.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import re
 import stat
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
-from hfnfs.disk.snapshot import copy_staged, pwrite_all
-from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, TryLater
+from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
+from hfnfs.errors import CacheUnusable, FileTooLarge, HfnfsError, NoSpace, TryLater
 
 DESCRIPTORS_MAX: Final = 256
+# The others stay for those that are read, and are written while this is mended.
+_UNSYNCED_FILES_PART: Final = 0.75
 _NAME = re.compile(r"[0-9a-f]{16}")
 _SNAPSHOTS: Final = "snapshots"
 _LOST: Final = "lost+found"
@@ -83,46 +84,6 @@ class _File:
         self.syncing = threading.Lock()  # or one caller would hear of a failure, another not
 
 
-class Snapshot:
-    """A copy under a path of its own. `fill` its gaps, `seal` it, upload it, `discard` it."""
-
-    def __init__(self, staging: "Staging", path: Path, fd: int) -> None:
-        self.path = path
-        self._staging = staging
-        self._fd = fd
-        self._bytes = 0
-        self._is_kept = True
-        self._count()
-
-    def fill(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes of the base where nothing is staged. Raises NoSpace, CacheUnusable."""
-        with disk_errors(self.path):
-            pwrite_all(self._fd, data, offset)
-        self._count()
-
-    def seal(self) -> None:
-        """No byte of it will change any more."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with disk_errors(self.path):
-                os.fchmod(fd, 0o400)
-                os.close(fd)
-
-    def discard(self) -> None:
-        """Remove it; may be called twice."""
-        self.seal()
-        if self._is_kept:
-            self._is_kept = False
-            with disk_errors(self.path):
-                self.path.unlink(missing_ok=True)
-            self._staging.count_snapshot(-self._bytes)
-
-    def _count(self) -> None:
-        now = os.fstat(self._fd).st_blocks * _BYTES_A_DISK_BLOCK
-        self._staging.count_snapshot(now - self._bytes)
-        self._bytes = now
-
-
 class Staging:
     """The staged files of one volume: `open` first, `close` last.
 
@@ -141,6 +102,8 @@ class Staging:
         self._files: dict[int, _File] = {}
         self._open: OrderedDict[int, _File] = OrderedDict()  # longest unused first
         self._unsynced: dict[int, Ranges] = {}  # longest waiting first; empty: its name, its end
+        self._being_synced: Counter[int] = Counter()
+        self.failed_syncs = 0  # so far
         self._doubts: dict[int, _Doubt] = {}
         self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
         self._snapshots = 0  # made so far
@@ -192,9 +155,9 @@ class Staging:
         """
         end = offset + len(data)
         if end > OFFSET_MAX:
-            raise NoSpace(f"{self.path(fileid)}: no file reaches as far as {end}")
-        if self._bytes_max is not None and self._held() + len(data) > self._bytes_max:
-            raise TryLater(f"{self._directory}: {self._held()} bytes are staged already")
+            raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {end}")
+        if not self.has_room(len(data)):
+            raise TryLater(f"{self._directory}: {self._bytes} bytes are staged already")
         with self._using(fileid, create=True) as file:
             try:
                 pwrite_all(file.fd, data, offset)
@@ -214,7 +177,7 @@ class Staging:
                 start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read_resident(self, fileid: int, start: int, end: int) -> bytes | None:
+    def read_resident(self, fileid: int, start: int, end: int) -> bytes | memoryview | None:
         """Bytes [start, end) if taking them cannot wait for the disk, else None: `read` them.
 
         Where the system cannot tell (macOS) they are read in any case.
@@ -231,7 +194,7 @@ class Staging:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
                 count = os.preadv(file.fd, [data], start)
-        return bytes(data) if count == len(data) else None
+        return memoryview(data).toreadonly() if count == len(data) else None
 
     def truncate(self, fileid: int, size: int) -> None:
         """Make the file end at `size`; what is added reads as zeros.
@@ -240,7 +203,7 @@ class Staging:
         Raises NoSpace, TryLater, CacheUnusable.
         """
         if size > OFFSET_MAX:
-            raise NoSpace(f"{self.path(fileid)}: no file reaches as far as {size}")
+            raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {size}")
         with self._using(fileid, create=True) as file:
             os.ftruncate(file.fd, size)
             with self._lock:
@@ -254,10 +217,20 @@ class Staging:
 
     # ------------------------------------------------------- durable, removed
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many files have unsynced bytes that there is hardly room to open others."""
+        return len(self._unsynced) > self._descriptors_max * _UNSYNCED_FILES_PART
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many bytes can be staged; if there are none yet, as many as one likes."""
+        held = self._bytes + self._snapshot_bytes
+        return self._bytes_max is None or not held or held + count <= self._bytes_max
+
     def unsynced(self) -> list[int]:
-        """Fileids that `sync` has something to do for, longest waiting first."""
+        """Fileids that `sync` has something to do or to wait for, longest waiting first."""
         with self._lock:
-            return list(self._unsynced)
+            return [*self._being_synced, *self._unsynced]
 
     def doubtful(self, fileid: int) -> Ranges:
         """What was written and did not reach the disk."""
@@ -274,47 +247,71 @@ class Staging:
         with self._using(fileid, create=False) as file, file.syncing:
             with self._lock:
                 taken = self._unsynced.pop(fileid, None)
-            if taken is not None:
-                self._bring_to_disk(fileid, file, taken)
+                self._being_synced[fileid] += 1
+            try:
+                if taken is not None:
+                    self._bring_to_disk(fileid, file, taken)
+            finally:
+                with self._lock:
+                    self._being_synced -= Counter((fileid,))
             with self._lock:
                 doubt = self._doubts.get(fileid)
             if doubt is not None:
                 raise doubt.error.with_traceback(None)
 
-    def remove(self, *fileids: int) -> None:
-        """Forget these files, with one wait for the disk; what is not staged is no error.
+    def set_aside(self, *fileids: int) -> list[Path]:
+        """Forget these files; what is to be unlinked then. What is not staged is no error.
 
         They are gone at once: only when the record that they do not count is durable.
         """
+        with disk_errors(self._directory), self._lock:
+            return [aside for fileid in fileids if (aside := self._put_aside(fileid)) is not None]
+
+    def unlink(self, aside: Iterable[Path]) -> None:
+        """Remove what was set aside, with one wait for the disk."""
         with disk_errors(self._directory):
-            for fileid in fileids:
-                with self._lock:
-                    aside = self._put_aside(fileid)
-                if aside is not None:
-                    aside.unlink()
+            for path in aside:
+                path.unlink()
             os.fsync(self._directory_fd)
+
+    def adopt(self, copy: Snapshot, fileid: int) -> None:
+        """Let a copy, of which all bytes are on the disk, be the staged bytes of a new file."""
+        with self._lock, disk_errors(copy.path):
+            assert fileid not in self._files, "another file's bytes would be lost"
+            copy.path.rename(self.path(fileid))
+            self._adopt(fileid)
+            self._names_made += 1
+            self._files[fileid].number = self._names_made
+            self._unsynced[fileid] = Ranges()
+        copy.let_go()
 
     def snapshot(self, fileid: int, own: Ranges, size: int) -> Snapshot:
         """A copy of `size` bytes: those in `own` as staged, zeros for the caller to fill elsewhere.
 
-        Raises NoSpace, CacheUnusable.
+        Where `own` is empty nothing need be staged. Raises NoSpace, CacheUnusable.
         """
         with self._lock:
             path = self._new_path(fileid)
-        with self._using(fileid, create=False) as file, disk_errors(path):
+        with disk_errors(path):
             fd = os.open(path, _OPEN_NEW, 0o600)
             try:
-                copy_staged(file.fd, fd, own, size)
-                return Snapshot(self, path, fd)
+                if own:
+                    with self._using(fileid, create=False) as file:
+                        copy_staged(file.fd, fd, own, size)
+                else:
+                    os.ftruncate(fd, size)
+                return Snapshot(path, fd, self._count_snapshot)
             except BaseException:
                 os.close(fd)
                 path.unlink()
                 raise
 
-    def count_snapshot(self, size: int) -> None:
-        """Snapshots take that many bytes more (less than 0: fewer)."""
-        with self._lock:
-            self._snapshot_bytes += size
+    def reaches(self, fileid: int, end: int) -> bool:
+        """Whether a file is staged, and as long as that."""
+        try:
+            return os.stat(_name(fileid), dir_fd=self._directory_fd).st_size >= end
+        except FileNotFoundError:
+            return False
 
     def path(self, fileid: int) -> Path:
         """Where the bytes are; to read them there, keep in mind that they are written on."""
@@ -348,8 +345,9 @@ class Staging:
         self._snapshots += 1
         return self._directory / _SNAPSHOTS / f"{_name(fileid)}.{self._snapshots}"
 
-    def _held(self) -> int:
-        return self._bytes + self._snapshot_bytes
+    def _count_snapshot(self, size: int) -> None:
+        with self._lock:
+            self._snapshot_bytes += size
 
     def _cut(self, fileid: int, at: int) -> CacheUnusable:
         return CacheUnusable(f"{self.path(fileid)}: ends at {at}, though more was written to it")
@@ -390,12 +388,13 @@ class Staging:
         error: HfnfsError | None = None
         try:
             with disk_errors(self.path(fileid)):
-                _sync(file.fd)
+                sync_bytes(file.fd)
                 self._sync_name(file.number)
                 on_disk = os.fstat(file.fd).st_blocks * _BYTES_A_DISK_BLOCK
         except (NoSpace, CacheUnusable) as failed:
             error, on_disk = failed, file.bytes
         with self._lock:
+            self.failed_syncs += error is not None
             self.unsynced_bytes -= taken.total
             if not file.is_gone:
                 self._count(file, on_disk)
@@ -476,14 +475,6 @@ class Staging:
 
 def _name(fileid: int) -> str:
     return f"{fileid:016x}"
-
-
-def _sync(fd: int) -> None:
-    """Bring the bytes of a file, and its length, to the disk."""
-    if sys.platform == "darwin":
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync(2) leaves them in the drive's cache there
-    else:
-        os.fdatasync(fd)
 
 
 def _sync_names(fd: int) -> None:

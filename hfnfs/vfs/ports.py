@@ -1,8 +1,10 @@
 """What the volume asks of the rooms below; they implement it without knowing the volume."""
 
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from hfnfs.disk.schema import Change
+from hfnfs.disk.snapshot import Snapshot
 from hfnfs.remote import ContentId
 
 # By content key, offsets whose reader is to be told of though it has its bytes: who reads ahead
@@ -62,6 +64,15 @@ class Staging(Protocol):
         """What was written and is perhaps not on the disk yet."""
         ...
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many files have unsynced bytes that some must be synced first."""
+        ...
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many bytes can be staged."""
+        ...
+
     def write(self, fileid: int, offset: int, data: bytes | memoryview) -> int:
         """Put all of data at offset, in a new file if there is none; its length.
 
@@ -69,8 +80,27 @@ class Staging(Protocol):
         """
         ...
 
-    def read_resident(self, fileid: int, start: int, end: int) -> bytes | None:
+    def read_resident(self, fileid: int, start: int, end: int) -> bytes | memoryview | None:
         """Bytes [start, end) if taking them cannot wait for the disk, else None."""
+        ...
+
+    def truncate(self, fileid: int, size: int) -> None:
+        """Give up what is staged from `size` on; once its record is durable."""
+        ...
+
+    def adopt(self, copy: Snapshot, fileid: int) -> None:
+        """Let a copy, of which all bytes are on the disk, be the staged bytes of a new file."""
+        ...
+
+    def set_aside(self, *fileids: int) -> list[Path]:
+        """Give up all that is staged of files, once their records are durable.
+
+        What is given is then to be unlinked.
+        """
+        ...
+
+    def reaches(self, fileid: int, end: int) -> bool:
+        """Whether a file is staged, and as long as that."""
         ...
 
 

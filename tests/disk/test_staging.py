@@ -92,7 +92,7 @@ def test_a_failed_sync_is_told_until_the_bytes_were_written_again(
     staging.write(1, 0, b"a" * 100)
     staging.write(2, 0, b"b")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_sync", failing(errno.EIO))
+        patch.setattr(module, "sync_bytes", failing(errno.EIO))
         with pytest.raises(CacheUnusable):
             staging.sync(1)
     assert list(staging.doubtful(1)) == [(0, 100)]
@@ -115,12 +115,12 @@ def test_what_is_cut_off_or_removed_is_in_doubt_no_more(
     for fileid in (1, 2):
         staging.write(fileid, 0, b"a" * 100)
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_sync", failing(errno.ENOSPC))
+            patch.setattr(module, "sync_bytes", failing(errno.ENOSPC))
             with pytest.raises(NoSpace):
                 staging.sync(fileid)
     staging.truncate(1, 0)
     staging.sync(1)
-    staging.remove(2)
+    staging.unlink(staging.set_aside(2))
     staging.write(2, 0, b"new")
     staging.sync(2)
 
@@ -162,7 +162,7 @@ def test_all_who_sync_a_file_at_once_hear_of_its_failure(
             assert go_on.wait(PATIENCE_S)
             raise OSError(errno.EIO, "lost")
 
-    monkeypatch.setattr(module, "_sync", fail_once)
+    monkeypatch.setattr(module, "sync_bytes", fail_once)
     failures: list[Exception] = []
 
     def sync() -> None:
@@ -186,7 +186,7 @@ def test_what_is_written_during_a_sync_is_left_for_the_next(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staging.write(1, 0, b"a" * 10)
-    monkeypatch.setattr(module, "_sync", lambda _fd: staging.write(1, 20, b"b") and None)
+    monkeypatch.setattr(module, "sync_bytes", lambda _fd: staging.write(1, 20, b"b") and None)
     staging.sync(1)
     assert staging.unsynced() == [1]
     assert staging.unsynced_bytes == 1
@@ -204,7 +204,7 @@ def test_unsynced_bytes_are_counted_once_until_they_are_synced(staging: Staging)
     assert staging.unsynced_bytes == 30
     staging.sync(1)
     assert staging.unsynced_bytes == 10
-    staging.remove(2)
+    staging.unlink(staging.set_aside(2))
     assert staging.unsynced_bytes == 0
 
 
@@ -214,7 +214,7 @@ def test_writers_are_put_off_when_too_much_is_staged_and_may_go_on_after(tmp_pat
     staging.write(1, 0, bytes(80 * KIB))
     with pytest.raises(TryLater):
         staging.write(2, 0, bytes(40 * KIB))
-    staging.remove(1)
+    staging.unlink(staging.set_aside(1))
     staging.write(2, 0, bytes(40 * KIB))
     staging.close()
 
@@ -291,7 +291,7 @@ def test_what_nothing_is_known_of_is_moved_away_and_named(
         (tmp_path / "note.txt").write_text("mine")
         with opened(tmp_path, {2}) as staging:
             assert staging.read(2, 0, 5) == b"known"
-            staging.remove(2)
+            staging.unlink(staging.set_aside(2))
     names = {path.name: path.read_bytes() for path in (tmp_path / "lost+found").iterdir()}
     first, second = f"{1:016x}", f"{1:016x}.1"
     assert names == {
@@ -346,7 +346,7 @@ def test_a_removed_file_lives_on_for_who_reads_it(
     pread = os.pread
 
     def remove_first(fd: int, count: int, offset: int) -> bytes:
-        staging.remove(1)
+        staging.unlink(staging.set_aside(1))
         staging.write(1, 0, b"new")  # at once under the same fileid
         return pread(fd, count, offset)
 
@@ -362,6 +362,72 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     with opened(tmp_path) as staging:
         for fileid in range(10):
             staging.write(fileid, 0, b"a")
-        staging.remove(3, 4, 5)
+        staging.unlink(staging.set_aside(3, 4, 5))
         staging.snapshot(1, Ranges([(0, 1)]), 1).discard()
     assert len(os.listdir("/dev/fd")) == before
+
+
+# ---------------------------------------------------------------- copies, room
+
+
+def test_a_copy_becomes_another_file_and_outlives_a_restart(tmp_path: Path) -> None:
+    with opened(tmp_path) as staging:
+        staging.write(1, 0, b"abcdef")
+        copy = staging.snapshot(1, Ranges([(0, 2), (4, 6)]), 8)
+        copy.sync()
+        staging.adopt(copy, 2)
+        copy.discard()  # it is not his any more
+        assert 2 in staging.unsynced()  # its name
+        staging.sync(2)
+        staging.write(2, 0, b"A")
+        assert staging.usage().snapshot_bytes == 0
+    with opened(tmp_path, {1, 2}) as staging:
+        assert staging.read(1, 0, 6) == b"abcdef"
+        assert staging.read(2, 0, 8) == b"Ab\0\0ef\0\0"
+        assert staging.reaches(2, 8)
+        assert not staging.reaches(2, 9)
+        assert not staging.reaches(3, 0)
+
+
+def test_a_snapshot_of_nothing_staged_is_all_gap(staging: Staging) -> None:
+    snapshot = staging.snapshot(9, Ranges(), 5)
+    snapshot.fill(1, b"base")
+    snapshot.seal()
+    assert snapshot.path.read_bytes() == b"\0base"
+    snapshot.discard()
+
+
+def test_it_is_crowded_before_no_more_files_can_be_opened(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, None, descriptors_max=8)
+    staging.open(set())
+    for fileid in range(1, 7):
+        assert not staging.is_crowded
+        staging.write(fileid, 0, b"x")
+    staging.write(7, 0, b"x")
+    assert staging.is_crowded
+    assert staging.unsynced() == [1, 2, 3, 4, 5, 6, 7]
+    staging.sync(1)
+    assert not staging.is_crowded
+    staging.close()
+
+
+def test_there_is_room_for_one_write_however_little_is_allowed(tmp_path: Path) -> None:
+    staging = Staging(tmp_path, 4096)
+    staging.open(set())
+    assert staging.has_room(5000)
+    staging.write(1, 0, b"x" * 5000)
+    assert not staging.has_room(1)
+    staging.unlink(staging.set_aside(1))
+    assert staging.has_room(1)
+    staging.close()
+
+
+def test_a_sync_that_runs_is_still_to_be_waited_for(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    monkeypatch.setattr(module, "sync_bytes", lambda _fd: seen.append(staging.unsynced()))
+    staging.write(1, 0, b"x")
+    staging.sync(1)
+    assert seen == [[1]]
+    assert staging.unsynced() == []
