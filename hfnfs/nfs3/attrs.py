@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HANDLE_BYTES
-from hfnfs.nfs3.status import Status
+from hfnfs.nfs3.status import OK
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
     HANDLE_FORMAT,
@@ -126,7 +126,8 @@ def decode_access_args(buf: bytes | memoryview, pos: int, end: int) -> AccessArg
 
 def encode_access_ok(result: tuple[bytes, int]) -> bytes:
     """Hand-packed twin of ACCESS_OK, with its status; of packed attributes and granted bits."""
-    return _ACCESS_OK.pack(Status.OK, 1, *result)
+    fattr3, granted = result
+    return _ACCESS_OK.pack(OK, 1, fattr3, granted)
 
 
 def access(export: Export, args: AccessArgs, caller: Caller) -> tuple[bytes, int]:

@@ -96,7 +96,7 @@ class NfsClient:
 
     async def lookup(self, directory: bytes, name: bytes) -> bytes:
         """Give the handle of a name in a directory."""
-        arguments = encode(names.LOOKUP_ARGS, names.LookupArgs(DirOpArgs(directory, name)))
+        arguments = encode(names.LOOKUP_ARGS, DirOpArgs(directory, name))
         handle: bytes = (await self._call("LOOKUP", arguments, names.LOOKUP_RESULT)).object
         return handle
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hfnfs.errors import InvalidArgument
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HANDLE_BYTES
-from hfnfs.nfs3.status import Status
+from hfnfs.nfs3.status import OK
 from hfnfs.nfs3.types import (
     DIR_OP_ARGS,
     FILE_HANDLE,
@@ -30,20 +30,17 @@ from hfnfs.rpc.xdr import decode, enum_of, fixed, struct_of, union_of, wire
 from hfnfs.vfs.node import FileType
 from hfnfs.vfs.tree import NAME_BYTES_MAX
 
-_LOOKUP = struct.Struct(f">{HANDLE_FORMAT}I")  # and the length of the name
+# A handle and a name, by the bytes that both take.
+_LOOKUP = {
+    found.size: found.unpack_from
+    for found in (
+        struct.Struct(f">{HANDLE_FORMAT}I{size}s") for size in range(0, NAME_BYTES_MAX + 4, 4)
+    )
+}
 _LOOKUP_OK = struct.Struct(f">I{HANDLE_FORMAT}{POST_OP_ATTR_FORMAT}{POST_OP_ATTR_FORMAT}")
-# What takes a name out of a buffer, by its length: half the time of a slice of a memoryview.
-_NAMES = [struct.Struct(f"{length}s").unpack_from for length in range(NAME_BYTES_MAX + 1)]
 
 
 # ------------------------------------------------------------------ LOOKUP
-
-
-@wire
-class LookupArgs:
-    """LOOKUP3args."""
-
-    what: DirOpArgs
 
 
 @wire
@@ -55,39 +52,33 @@ class LookupOk:
     dir_attributes: bytes | None
 
 
-LOOKUP_ARGS = struct_of(LookupArgs, what=DIR_OP_ARGS)
+LOOKUP_ARGS = DIR_OP_ARGS  # LOOKUP3args has nothing else
 LOOKUP_OK = struct_of(
     LookupOk, object=FILE_HANDLE, obj_attributes=POST_OP_ATTR, dir_attributes=POST_OP_ATTR
 )
 LOOKUP_RESULT = result_of(LOOKUP_OK, POST_OP_ATTR)
 
 
-def decode_lookup_args(buf: bytes | memoryview, pos: int, end: int) -> LookupArgs:
+def decode_lookup_args(buf: bytes | memoryview, pos: int, end: int) -> DirOpArgs:
     """Hand-packed twin of LOOKUP_ARGS."""
-    start = pos + _LOOKUP.size
-    if start <= end:
-        length, directory, name_bytes = _LOOKUP.unpack_from(buf, pos)
-        if (
-            length == HANDLE_BYTES
-            and name_bytes <= NAME_BYTES_MAX
-            and (start + (name_bytes + 3 & ~3) == end)
-        ):
-            (name,) = _NAMES[name_bytes](buf, start)
-            return LookupArgs(DirOpArgs(directory, name))
+    unpack_at = _LOOKUP.get(end - pos)
+    if unpack_at is not None:
+        length, directory, name_bytes, name = unpack_at(buf, pos)
+        if length == HANDLE_BYTES and name_bytes + 3 & ~3 == len(name):
+            return DirOpArgs(directory, name[:name_bytes])
     return decode(LOOKUP_ARGS, buf, pos, end)
 
 
 def encode_lookup_ok(result: tuple[bytes, bytes, bytes]) -> bytes:
     """Hand-packed twin of LOOKUP_OK, with its status; of what `lookup` gives."""
     handle, fattr3, directory = result
-    return _LOOKUP_OK.pack(Status.OK, HANDLE_BYTES, handle, 1, fattr3, 1, directory)
+    return _LOOKUP_OK.pack(OK, HANDLE_BYTES, handle, 1, fattr3, 1, directory)
 
 
-def lookup(export: Export, args: LookupArgs, caller: Caller) -> tuple[bytes, bytes, bytes]:
+def lookup(export: Export, args: DirOpArgs, caller: Caller) -> tuple[bytes, bytes, bytes]:
     """Give the handle of a name in a directory, the packed attributes of both."""
-    what = args.what
-    directory = export.node(what.dir)
-    node = export.volume.tree.lookup(directory, what.name)
+    directory = export.node(args.dir)
+    node = export.volume.tree.lookup(directory, args.name)
     return export.handle_of(node), node.fattr3, directory.fattr3
 
 

@@ -58,7 +58,7 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         names.decode_lookup_args,
         names.lookup,
         names.encode_lookup_ok,
-        failure(post_op_attr("what.dir")),
+        failure(post_op_attr("dir")),
     ),
     Procedure(
         "ACCESS",

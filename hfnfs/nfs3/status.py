@@ -40,6 +40,9 @@ class Status(IntEnum):
     JUKEBOX = 10008
 
 
+OK = int(Status.OK)  # Python 3.11 takes as long to find a member as to pack a reply
+
+
 STATUS_OF: dict[type[HfnfsError], Status] = {
     errors.NoEntry: Status.NOENT,
     errors.EntryExists: Status.EXIST,

@@ -31,9 +31,8 @@ JOINED_BYTES_MAX = 16 * 1024
 PIECES_MAX = 1024
 
 _MARK = struct.Struct(">I")
-# The marks of records that are one small fragment, by their length.
-_MARKS_MADE = 1024
-_MARKS = [_MARK.pack(LAST_FRAGMENT | length) for length in range(_MARKS_MADE)]
+# The marks of records that are joined, by their length: a megabyte, made in two milliseconds.
+_MARKS = [_MARK.pack(LAST_FRAGMENT | length) for length in range(JOINED_BYTES_MAX + 1)]
 
 
 class RecordReader:
@@ -136,10 +135,8 @@ class RecordWriter:
 
     def add(self, head: bytes, body: bytes | list[bytes | memoryview] = b"") -> None:
         """Append a record: head, and body behind it."""
-        if isinstance(body, bytes) and len(body) <= JOINED_BYTES_MAX:
-            length = len(head) + len(body)
-            mark = _MARKS[length] if length < _MARKS_MADE else _MARK.pack(LAST_FRAGMENT | length)
-            self._small += (mark, head, body)
+        if isinstance(body, bytes) and (length := len(head) + len(body)) <= JOINED_BYTES_MAX:
+            self._small += (_MARKS[length], head, body)
         else:
             length = len(head) + self._add_parts(head, [body] if isinstance(body, bytes) else body)
         self.unsent += MARK_BYTES + length

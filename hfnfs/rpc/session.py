@@ -215,13 +215,13 @@ class Session:
         except Exception as error:  # the rim: a bug costs one call
             self._answer(once, xid + _failure(route.name, error))
             return
-        if not isinstance(body, (bytes, list)):
+        if once is None and isinstance(body, bytes):  # nearly all
+            self.outgoing.add(xid + _ACCEPTED, body)
+        elif isinstance(body, (bytes, list)):
+            self._answer(once, xid + _ACCEPTED, body)
+        else:
             self._waiting += 1
             self._line.wait(Pending(xid, route.name, body, once))
-        elif once is None:
-            self.outgoing.add(xid + _ACCEPTED, body)
-        else:
-            self._answer(once, xid + _ACCEPTED, body)
 
     def _answer(self, once: RunningCall | None, head: bytes, body: Body = b"") -> None:
         if once is not None:

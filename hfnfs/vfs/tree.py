@@ -67,6 +67,7 @@ class Tree:
         self.ours = None if claims is None else Ours(claims)
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
+        self._believes_for_ever = freshness.ttl_s == inf
         self._nodes_soft_max = freshness.nodes_soft_max
         self._boot_verifier = boot_verifier
         self._clock = clock
@@ -118,14 +119,16 @@ class Tree:
         """
         if not isinstance(directory, Directory):
             raise _nameless(directory)
-        now = self._now()
-        if directory.listed_at is not None and now - directory.listed_at < self._ttl_s:
+        listed_at = directory.listed_at
+        if listed_at is not None and (
+            self._believes_for_ever or self._now() - listed_at < self._ttl_s
+        ):
             node = directory.children.get(name)
             if node is not None:
                 directory.is_used = True
                 return node
         elif name not in (b".", b".."):
-            return self._lookup_unlisted(directory, name, now)
+            return self._lookup_unlisted(directory, name, self._now())
         if name == b".":
             return directory
         if name == b"..":

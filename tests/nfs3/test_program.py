@@ -18,7 +18,7 @@ from hfnfs.errors import (
 )
 from hfnfs.nfs3.attrs import GETATTR_ARGS, GETATTR_RESULT, GetattrArgs
 from hfnfs.nfs3.data import READ_ARGS, READ_RESULT, ReadArgs
-from hfnfs.nfs3.names import LOOKUP_ARGS, LOOKUP_RESULT, LookupArgs
+from hfnfs.nfs3.names import LOOKUP_ARGS, LOOKUP_RESULT
 from hfnfs.nfs3.program import PROCEDURES
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import DirOpArgs
@@ -41,8 +41,8 @@ NAMES = re.split(
 ONCE = {"SETATTR", "CREATE", "MKDIR", "SYMLINK", "MKNOD", "REMOVE", "RMDIR", "RENAME", "LINK"}
 
 
-def lookup_args(desk: Desk, name: bytes) -> LookupArgs:
-    return LookupArgs(DirOpArgs(desk.root, name))
+def lookup_args(desk: Desk, name: bytes) -> DirOpArgs:
+    return DirOpArgs(desk.root, name)
 
 
 # --------------------------------------------------------------- the table
