@@ -1,0 +1,131 @@
+"""What goes to the Hub together, and what becomes of it in view of what the Hub has now; pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from hfnfs.config import MIB
+from hfnfs.remote import Delete, Kind, Operation, Put, RemoteEntry
+from hfnfs.vfs.node import Node
+from hfnfs.vfs.outbox import Entry, Flight, Outbox, same
+
+OPERATIONS_MAX: Final = 1000  # of one request
+# Files from this size on go up alone, so that none of them holds up another.
+LARGE_BYTES: Final = 8 * MIB
+GROUP_FILES_MAX: Final = 1000
+GROUP_BYTES_MAX: Final = 256 * MIB  # also what the copies of a group may take on the disk
+
+_NS_PER_MS: Final = 1_000_000
+_NOTHING: Final = Flight(None, 0, None, 0, 0)
+
+T = TypeVar("T")
+
+
+class Sized(NamedTuple, Generic[T]):
+    """Something to upload, and its bytes."""
+
+    what: T
+    size: int
+
+
+def groups(files: Iterable[Sized[T]]) -> list[list[T]]:
+    """Those that are uploaded together, in order of their first; large ones are alone."""
+    found: list[list[T]] = []
+    small: list[T] = []
+    total = 0
+    for file in files:
+        if file.size >= LARGE_BYTES:
+            found.append([file.what])
+            continue
+        if not small or len(small) >= GROUP_FILES_MAX or total + file.size > GROUP_BYTES_MAX:
+            small, total = [], 0
+            found.append(small)
+        small.append(file.what)
+        total += file.size
+    return found
+
+
+def starts_at(due: Sequence[Entry], quiet_s: float) -> float:
+    """When to begin with what is due: a little after the last of many, so that they go together.
+
+    Never later than `quiet_s` after the first one was due, and at once if a request is full.
+    """
+    first, last = min(entry.due_at for entry in due), max(entry.due_at for entry in due)
+    return first if len(due) >= OPERATIONS_MAX else min(last + quiet_s / 4, first + quiet_s)
+
+
+def plan(
+    entries: Iterable[Entry], outbox: Outbox, flight_of: Callable[[Node], Flight | None]
+) -> list[tuple[Entry, Flight]]:
+    """What to send in one batch; `flight_of` gives None for a node that is to go up before.
+
+    A path that a node has left is deleted after, or together with, the node's put elsewhere.
+    """
+    puts: dict[str, tuple[Entry, Flight]] = {}
+    deletes: list[tuple[Entry, Flight]] = []
+    gone: list[Entry] = []
+    for entry in entries:
+        if entry.node is None:
+            gone.append(entry)
+        elif len(puts) < OPERATIONS_MAX and (flight := flight_of(entry.node)) is not None:
+            puts[entry.path] = entry, flight
+    for entry in gone:
+        if len(puts) + len(deletes) >= OPERATIONS_MAX:
+            break
+        unnamed = outbox.unnamed(entry)
+        if not unnamed or (len(unnamed) == 1 and unnamed[0].path in puts):
+            deletes.append((entry, _NOTHING))
+    return [*puts.values(), *deletes]
+
+
+class Verdict(Enum):
+    """What becomes of a path that is in flight."""
+
+    SEND = auto()
+    DONE = auto()  # the Hub has it already
+    SET_ASIDE = auto()  # changed here and there: both are kept
+    GIVE_WAY = auto()  # deleted here, changed there: theirs stays
+
+
+def verdict(entry: Entry, now: RemoteEntry | None, *, is_own_directory: bool = False) -> Verdict:
+    """What to do, where the Hub has `now` at the path.
+
+    `is_own_directory`: what it has below is for us to delete, so it is in nobody's way.
+    """
+    flight = entry.flight
+    assert flight is not None, "it is in flight"
+    if now is not None and now.kind is Kind.DIRECTORY:
+        if flight.node is None:
+            return Verdict.DONE
+        return Verdict.SEND if is_own_directory else Verdict.SET_ASIDE
+    content = None if now is None else now.content
+    if flight.node is None:
+        if content is None:
+            return Verdict.DONE
+        return Verdict.SEND if entry.is_ours(content) else Verdict.GIVE_WAY
+    if now is not None and same(content, flight.content):
+        return Verdict.DONE if _is_of(now, flight.mtime_ns) else Verdict.SEND
+    return Verdict.SEND if content is None or entry.is_ours(content) else Verdict.SET_ASIDE
+
+
+def operations(entries: Sequence[Entry], outbox: Outbox) -> list[Operation]:
+    """What to ask of the Hub; a delete that has to wait for a put that is not there is left out."""
+    puts = {
+        entry.path: Put(entry.path, entry.flight.content, entry.flight.mtime_ns)
+        for entry in entries
+        if entry.flight is not None and entry.flight.content is not None
+    }
+    deletes = []
+    for entry in entries:
+        if entry.path not in puts:
+            unnamed = outbox.unnamed(entry)
+            if not unnamed:
+                deletes.append(Delete(entry.path))
+            elif len(unnamed) == 1 and unnamed[0].path in puts:
+                deletes.append(Delete(entry.path, moved_to=unnamed[0].path))
+    return [*puts.values(), *deletes]
+
+
+def _is_of(now: RemoteEntry, mtime_ns: int) -> bool:
+    """Whether that is its date, as the far side keeps it."""
+    return now.mtime_ns is not None and now.mtime_ns // _NS_PER_MS == mtime_ns // _NS_PER_MS

@@ -1,0 +1,297 @@
+"""The outbox: in the end the Hub has what was wanted, whatever happens on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from hfnfs.disk.schema import Change, DropOutbox, OutboxRecord, PutOutbox
+from hfnfs.errors import Forbidden
+from hfnfs.remote import EMPTY, ContentId, Put
+from hfnfs.transfer import batch
+from hfnfs.vfs.journal import Journal
+from hfnfs.vfs.node import FileType, Look, Node
+from hfnfs.vfs.outbox import RETRY_S_MAX, Entry, Flight, Outbox
+from tests.fakes.clock import FakeClock
+
+QUIET_S, WINDOW_S = 2.0, 30.0
+LOOK = Look(FileType.REG, 0o644, 0, 0, 1)
+
+
+@dataclass
+class Kept:
+    """hfnfs.vfs.ports.State of which only the outbox is looked at."""
+
+    records: dict[bytes, OutboxRecord] = field(default_factory=dict)
+    is_full: bool = False
+    tickets: int = 0
+
+    def submit(self, *changes: Change) -> int:
+        for change in changes:
+            match change:
+                case PutOutbox(record):
+                    self.records[record.path] = record
+                case DropOutbox(path):
+                    self.records.pop(path, None)
+        self.tickets += 1
+        return self.tickets
+
+
+class Desk:
+    """An outbox, the nodes it tells of, and a Hub that is only a mapping."""
+
+    def __init__(self) -> None:
+        self.clock, self.kept = FakeClock(), Kept()
+        self.journal = Journal(self.kept)
+        self.outbox = self.new_outbox()
+        self.files: dict[str, Node] = {}  # what users see
+        self.bytes: dict[int, ContentId] = {}  # of each node
+        self.owners: dict[str, int] = {}  # by content key, the node that had it
+        self.uploaded: set[str] = set()
+        self.hub: dict[str, ContentId] = {}
+        self.made = 0
+
+    def new_outbox(self) -> Outbox:
+        return Outbox(self.journal, self.clock, quiet_s=QUIET_S, window_s=WINDOW_S)
+
+    # -------------------------------------------------- what users do
+
+    def create(self, path: str) -> Node:
+        self.made += 1
+        node = self.files[path] = Node(self.made, 0, LOOK, path.encode(), None)
+        node.content = EMPTY
+        self.fill(node)
+        self.outbox.put(path, node, None)
+        return node
+
+    def fill(self, node: Node) -> None:
+        self.made += 1
+        content = ContentId(f"xet-{self.made:064x}", self.made)
+        self.bytes[node.fileid] = content
+        self.owners[content.key] = node.fileid
+        node.mtime_ns += 1_000_000
+
+    def write(self, path: str) -> None:
+        self.fill(self.files[path])
+        self.outbox.touch(path, self.files[path])
+
+    def remove(self, path: str) -> None:
+        self.outbox.delete(path, self.files.pop(path).content)
+
+    def rename(self, old: str, new: str) -> None:
+        if new in self.files:
+            self.remove(new)
+        node = self.files[new] = self.files.pop(old)
+        self.outbox.delete(old, node.content, moved=node.fileid)
+        self.outbox.put(new, node, None)
+
+    def settled(self, path: str) -> Node:
+        """A new file that the Hub has."""
+        node = self.create(path)
+        self.flush()
+        assert self.hub[path] == self.bytes[node.fileid]
+        return node
+
+    # -------------------------------------------------- what the flush does
+
+    def upload(self, node: Node) -> None:
+        self.uploaded.add(self.bytes[node.fileid].key)
+
+    def flight_of(self, node: Node) -> Flight | None:
+        content = self.bytes[node.fileid]
+        if content.key not in self.uploaded:
+            return None
+        return Flight(node, self.outbox.stamp(node), content, node.mtime_ns, 0)
+
+    def depart(self) -> list[Entry]:
+        """Take all that can go."""
+        chosen = batch.plan(self.outbox.due(self.clock.now()), self.outbox, self.flight_of)
+        for entry, flight in chosen:
+            self.outbox.take(entry, flight)
+            self.outbox.sending(entry)
+        self.journal.submit()
+        return [entry for entry, _ in chosen]
+
+    def apply(self, entries: list[Entry], fails: Callable[[str], bool] = lambda _: False) -> None:
+        """What the Hub does when it is asked for that."""
+        failed = set()
+        for operation in batch.operations(entries, self.outbox):
+            path = operation.path
+            if fails(path):
+                failed.add(path)
+            elif isinstance(operation, Put):
+                self.hub[path] = operation.content
+            elif operation.moved_to not in failed:
+                self.apply_delete(path)
+
+    def apply_delete(self, path: str) -> None:
+        content = self.hub.pop(path, None)
+        owner = None if content is None else self.owners.get(content.key)
+        if owner in {node.fileid for node in self.files.values()}:
+            named = {self.owners.get(content.key) for content in self.hub.values()}
+            assert owner in named, f"{path} went before its bytes had another name"
+
+    def settle(self, entry: Entry) -> None:
+        flight = entry.flight
+        self.outbox.settle(entry)
+        if flight is not None and flight.node in self.files.values():
+            flight.node.content = flight.content
+        self.journal.submit()
+
+    def flush(self) -> None:
+        """All that is wanted goes to the Hub, without a fault."""
+        rounds = 0
+        while len(self.outbox):
+            for node in self.files.values():
+                self.upload(node)
+            entries = self.depart()
+            self.apply(entries)
+            for entry in entries:
+                self.settle(entry)
+            self.clock.advance(RETRY_S_MAX * 2)
+            rounds += 1
+            assert rounds < 20, "it does not come to an end"
+
+    def wanted(self) -> dict[str, ContentId]:
+        return {path: self.bytes[node.fileid] for path, node in self.files.items()}
+
+    def restart(self) -> None:
+        """As after a crash: what is in flight is not known any more, but what was noted is."""
+        nodes = {node.fileid: node for node in self.files.values()}
+        self.journal.submit()
+        self.outbox = self.new_outbox()
+        self.outbox.restore(list(self.kept.records.values()), nodes.get)
+        self.journal.submit()
+
+
+# ---------------------------------------------------------------- against a model
+
+DIRECTORIES = ("d", "e")
+PATHS = st.sampled_from([f"{at}{name}" for at in ("", "d/", "e/") for name in "xyz"])
+SEEDS = st.integers(0, 2**16)
+
+
+class OutboxAgainstModel(RuleBasedStateMachine):
+    """Users change names and bytes; requests are done, fail, or lose their answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk()
+        self.directories = set(DIRECTORIES)
+        self.flying: list[Entry] = []
+
+    def is_possible(self, path: str) -> bool:
+        directory = path.rpartition("/")[0]
+        return not directory or directory in self.directories
+
+    @rule(path=PATHS)
+    def put(self, path: str) -> None:
+        if path in self.desk.files:
+            self.desk.write(path)
+        elif self.is_possible(path):
+            self.desk.create(path)
+
+    @rule(path=PATHS)
+    def remove(self, path: str) -> None:
+        if path in self.desk.files:
+            self.desk.remove(path)
+
+    @rule(old=PATHS, new=PATHS)
+    def rename(self, old: str, new: str) -> None:
+        if old in self.desk.files and old != new and self.is_possible(new):
+            self.desk.rename(old, new)
+
+    @rule(directory=st.sampled_from(DIRECTORIES))
+    def make_directory(self, directory: str) -> None:
+        self.directories.add(directory)
+
+    @rule(directory=st.sampled_from(DIRECTORIES))
+    def remove_directory(self, directory: str) -> None:
+        if directory in self.directories and not self.below(directory):
+            self.directories.discard(directory)
+            self.desk.outbox.hide(directory)
+
+    @rule(old=st.sampled_from(DIRECTORIES))
+    def rename_directory(self, old: str) -> None:
+        (new,) = set(DIRECTORIES) - {old}
+        if old not in self.directories or self.below(new):
+            return
+        if new in self.directories:
+            self.desk.outbox.hide(new)
+        for path in self.below(old):
+            self.desk.rename(path, f"{new}{path[len(old) :]}")
+        self.desk.outbox.hide(old)
+        self.directories = {new}
+
+    def below(self, directory: str) -> list[str]:
+        return [path for path in self.desk.files if path.startswith(f"{directory}/")]
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 40.0, 1000.0]))
+    def wait(self, seconds: float) -> None:
+        self.desk.clock.advance(seconds)
+
+    @rule(path=PATHS)
+    def upload(self, path: str) -> None:
+        if path in self.desk.files:
+            self.desk.upload(self.desk.files[path])
+
+    @precondition(lambda self: not self.flying)
+    @rule()
+    def depart(self) -> None:
+        self.flying = self.desk.depart()
+
+    @rule(bad=st.sets(PATHS), is_lost=st.booleans())
+    def land(self, bad: set[str], *, is_lost: bool) -> None:
+        """Some are refused; if the answer is lost, nobody knows which."""
+        entries, self.flying = self.flying, []
+        sent = [entry for entry in entries if self.desk.outbox.is_still_wanted(entry)]
+        failed = set(bad)
+        for operation in batch.operations(sent, self.desk.outbox):
+            if not isinstance(operation, Put) and operation.moved_to in bad:
+                failed.add(operation.path)
+        told = {operation.path for operation in batch.operations(sent, self.desk.outbox)}
+        self.desk.apply(sent, failed.__contains__)
+        for entry in entries:
+            if is_lost or entry.path not in told:
+                self.desk.outbox.release(entry)
+            elif entry.path in failed:
+                self.desk.outbox.failed(entry, Forbidden("no"))
+            else:
+                self.desk.settle(entry)
+        self.desk.journal.submit()
+
+    @rule(is_done=st.booleans())
+    def crash(self, *, is_done: bool) -> None:
+        entries, self.flying = self.flying, []
+        if is_done:
+            self.desk.apply([e for e in entries if self.desk.outbox.is_still_wanted(e)])
+        self.desk.restart()
+
+    @invariant()
+    def what_differs_is_claimed(self) -> None:
+        desk, wanted = self.desk, self.desk.wanted()
+        now = desk.clock.now()
+        for path in {*desk.hub, *wanted}:
+            if desk.hub.get(path) != wanted.get(path):
+                assert desk.outbox.claim(path, now), path
+        for directory in {path.partition("/")[0] for path in desk.hub if "/" in path}:
+            if directory not in self.directories:
+                assert desk.outbox.claim(directory, now), directory
+
+    def teardown(self) -> None:
+        for entry in self.flying:
+            self.desk.outbox.release(entry)
+        self.desk.clock.advance(RETRY_S_MAX * 2)
+        self.desk.flush()
+        assert self.desk.hub == self.desk.wanted()
+        assert not self.desk.kept.records
+        later = self.desk.clock.now() + 1
+        assert not any(self.desk.outbox.claims(at, later) for at in ("", *DIRECTORIES))
+
+
+OutboxAgainstModel.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+test_the_outbox_against_a_model = OutboxAgainstModel.TestCase
