@@ -2,10 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from hfnfs.config import MIB
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.xet.whole import whole_hash
+from tests.live.inside.manifest import Manifest
 from tests.localhub.clients import run
 
 _SCRIPT = """
@@ -39,13 +41,15 @@ def read_back(hub: LocalHub, bucket: str, folder: Path) -> dict[str, Kept]:
 
 
 def _checked(file: Path, path: str, size: int, xet_hash: str, mtime_ms: int) -> Kept:
-    data = file.read_bytes()
-    assert len(data) == size, path
-    assert whole_hash([data], size) == xet_hash, path
-    return Kept(size, hashlib.sha256(data).hexdigest(), mtime_ms)
+    assert file.stat().st_size == size, path
+    with file.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
+        data.seek(0)
+        assert whole_hash(iter(lambda: data.read(8 * MIB), b""), size) == xet_hash, path
+    return Kept(size, digest, mtime_ms)
 
 
-def files_of(manifest: dict[str, dict[str, Any]]) -> dict[str, Kept]:
+def files_of(manifest: Manifest) -> dict[str, Kept]:
     """The files of what inside/manifest.py told, as the Hub must have them."""
     return {
         path: Kept(told["size"], told["sha256"], told["mtime_ns"] // 1_000_000)

@@ -9,12 +9,14 @@ import os
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+Manifest: TypeAlias = dict[str, dict[str, Any]]  # facts by path
 
 NAME_OF = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 
 
-def manifest(root: str = ".") -> dict[str, dict[str, Any]]:
+def manifest(root: str = ".") -> Manifest:
     """Everything below root by path; of a file the size, digest and mtime, of a link the target."""
     paths = [os.path.join(folder, n) for folder, ds, fs in os.walk(root) for n in ds + fs]
     return {os.path.relpath(path, root): facts(path) for path in sorted(paths)}
