@@ -25,6 +25,7 @@ class Keeper:
         self._local = ours.local
         self._journal = journal
         self.reasons: list[Callable[[Node], bool]] = []  # for which a node has to be kept
+        self.when_gone: Callable[[Node], None] = lambda _node: None  # for good
         self.verifiers: dict[Node, bytes] = {}  # of exclusive CREATEs (RFC 1813 §3.3.8)
         tree.nodes.when_retired = self._retired
         tree.nodes.when_forgotten = lambda fileid: journal.note(Reuse(fileid))
@@ -79,6 +80,7 @@ class Keeper:
     # ------------------------------------------------------ what the tree tells
 
     def _retired(self, node: Node, generation: int) -> None:
+        self.when_gone(node)
         self._local.discard(node)
         self._tree.homes.pop(node, None)
         self.verifiers.pop(node, None)

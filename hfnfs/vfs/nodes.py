@@ -111,7 +111,8 @@ class Nodes:
 
     def first_fileid(self, type_: FileType, path: str) -> int:
         """The fileid that a node gets that is first seen at a path, if no other has it."""
-        return _hashed(path.encode() + (b"/" if type_ is FileType.DIR else b""))
+        whole = path if "/" in path else f"/{path}"
+        return _hashed(whole.encode() + (b"/" if type_ is FileType.DIR else b""))
 
     def resize(self, file: Node, size: int) -> None:
         """Let a file have so many bytes."""
