@@ -11,6 +11,7 @@ from tests.live.ledger import (
     Make,
     Remove,
     Rename,
+    Tree,
     Truncate,
     Write,
 )
@@ -75,7 +76,7 @@ def test_names_are_as_before_the_last_call_or_as_after_it_and_not_between(call: 
 
 
 def test_a_rename_takes_along_what_is_in_a_directory_and_replaces_what_has_the_name() -> None:
-    tree = {
+    tree: Tree = {
         "d": Directory(b"D"),
         "d/f": File(b"F", b"x"),
         "d.txt": File(b"T"),
