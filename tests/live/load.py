@@ -30,6 +30,8 @@ DIRECTORIES = ["", "a/", "b/"]  # within the worker's own
 class Server(Protocol):
     """What a worker needs of an NFS client. Each raises NoAnswer when the server is gone."""
 
+    @property
+    def root(self) -> bytes: ...
     async def create(self, directory: bytes, name: bytes) -> bytes: ...
     async def mkdir(self, directory: bytes, name: bytes) -> bytes: ...
     async def remove(self, directory: bytes, name: bytes) -> None: ...
@@ -53,9 +55,9 @@ class Worker:
         self._dice = random.Random(seed)
         self._on_answer = on_answer
 
-    async def begin(self, server: Server, root: bytes) -> None:
+    async def begin(self, server: Server) -> None:
         """Make its directory."""
-        self.handle = await server.mkdir(root, self.name.encode())
+        self.handle = await server.mkdir(server.root, self.name.encode())
 
     async def check(self, server: Server) -> None:
         """Compare what a restarted server shows with the ledger, and write again what was loose.
