@@ -52,6 +52,11 @@ class MountConfig:
     # Freshness of what can change (buckets): listings older than this are fetched again.
     # It is also what the client is told to cache attributes for (actimeo).
     metadata_ttl_s: float = 10.0
+    # Where the Hub does not tell what changes (all repos), it is asked so often whether anything did;
+    # 0: never.
+    poll_interval_s: float = 30.0
+    # Directories that are listed at once when something did, so that users' requests go between.
+    poll_listing_concurrency: int = 4
     # Lookups of single names in a directory that is not listed before the whole is.
     lookups_before_listing: int = 3
     # Files and directories held in memory, at some 600 bytes each; beyond it those that nobody
@@ -79,3 +84,13 @@ class MountConfig:
     read_timeout_s: float = 30.0
     # A fetch or listing that brings nothing for so long, all retries included, is given up.
     stall_timeout_s: float = 120.0
+
+    # Writing (buckets).
+    # Written bytes on the local disk, of all files of a mount. Those that the Hub has are given up
+    # first; writers wait while it lacks all of them.
+    staging_bytes_max: int = 10 * GIB
+    # Written bytes that may be in the page cache only; then writers wait for the disk. Linux
+    # begins to slow down who writes at a tenth of the memory, which would stop the whole server.
+    unsynced_bytes_max: int = 128 * MIB
+    # What the whole volume may hold, and what df calls its size; None: no bound.
+    quota_bytes: int | None = None

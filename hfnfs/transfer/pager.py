@@ -1,18 +1,34 @@
-"""Meets what requests wait for; implements vfs.needs.Pager over the far side and the cache."""
+"""Meets what requests wait for; implements vfs.needs.Pager over the far side and the cache.
+
+What is wanted of the local disk is another's job.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from hfnfs.transfer.durable import LocalPager
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.single_flight import SingleFlight
 from hfnfs.transfer.whole import Bringer
-from hfnfs.vfs.needs import Extent, Listed, Named, Need, Resident
+from hfnfs.vfs.needs import (
+    Cloned,
+    Durable,
+    Extent,
+    Journaled,
+    Listed,
+    Named,
+    Need,
+    Resident,
+    Staged,
+    StagingRoom,
+    Synced,
+)
 from hfnfs.vfs.ports import Extents
 
 
 class RemotePager:
-    """Brings bytes and names to where requests find them."""
+    """Brings bytes and names to where requests find them; `local` None: nothing is written."""
 
     def __init__(
         self,
@@ -21,10 +37,12 @@ class RemotePager:
         listings: Listings,
         extents: Extents,
         tasks: asyncio.TaskGroup,
+        local: LocalPager | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._listings = listings
         self._extents = extents
+        self._local = local
         self._make_resident: SingleFlight[Resident, None] = SingleFlight(tasks, self._resident)
 
     @asynccontextmanager
@@ -48,6 +66,10 @@ class RemotePager:
             case Listed(directory, not_before):
                 await self._listings.listed(directory, not_before)
                 yield
+            case Staged() | Synced() | StagingRoom() | Cloned() | Durable() | Journaled():
+                assert self._local is not None, "what cannot be changed has no such needs"
+                async with self._local.meet(need):
+                    yield
 
     async def _meet_bytes(self, need: Extent | Resident) -> None:
         if isinstance(need, Resident):

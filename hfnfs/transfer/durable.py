@@ -1,0 +1,271 @@
+"""Meets what requests want of the local disk: that something is on it, in memory, or has room.
+
+Threads do what waits for the disk. All who wait for one file share a sync; those who came while
+it ran, and wrote after it began, share the next. Records become durable in groups, and the state
+tells by tickets, from a thread of its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeAlias
+
+from hfnfs.disk.snapshot import Snapshot
+from hfnfs.disk.staging import Staging
+from hfnfs.errors import HfnfsError
+from hfnfs.transfer.single_flight import SingleFlight
+from hfnfs.vfs.journal import Journal
+from hfnfs.vfs.needs import Cloned, Durable, Journaled, Staged, StagingRoom, Synced
+from hfnfs.vfs.overlay import Shape
+from hfnfs.vfs.writing import Writing
+
+_log = logging.getLogger(__name__)
+
+LocalNeed: TypeAlias = Staged | Synced | StagingRoom | Cloned | Durable | Journaled
+# What is evicted at once, at least: or each write would wait for the disk anew.
+_EVICTED_BYTES_MIN = 64 * 1024 * 1024
+
+
+class State(Protocol):
+    """What tells which changes are durable; disk/state.py has it."""
+
+    @property
+    def durable_up_to(self) -> int:
+        """The last ticket that, with all before it, is on disk."""
+        ...
+
+
+class LocalPager:
+    """Keeps what was written, and makes room for more.
+
+    `run` gives up what is not to be staged any more; it ends by being cancelled. `hurry` asks for
+    what was written to be brought to the Hub soon.
+    """
+
+    def __init__(
+        self,
+        writing: Writing,
+        staging: Staging,
+        state: State,
+        journal: Journal,
+        tasks: asyncio.TaskGroup,
+        hurry: Callable[[], None],
+    ) -> None:
+        self._writing = writing
+        self._staging = staging
+        self._state = state
+        self._journal = journal
+        self._tasks = tasks
+        self._hurry = hurry
+        self._loop = asyncio.get_running_loop()
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # for tickets
+        self._left = asyncio.Event()  # something is to be given up
+        self._freed = asyncio.Event()  # there may be more room than before
+        self._failed_syncs = staging.failed_syncs
+        self._keep: SingleFlight[int, int] = SingleFlight(tasks, self._sync_and_keep)
+        self._relieve: SingleFlight[Synced, None] = SingleFlight(tasks, self._sync_oldest)
+        self._give_up: SingleFlight[None, None] = SingleFlight(tasks, self._give_up_left)
+        writing.when_left = self._left.set
+        writing.when_settled = self._freed.set
+        writing.when_unsynced = self._relieve_ahead
+
+    # --------------------------------------------------------------- needs
+
+    @asynccontextmanager
+    async def meet(self, need: LocalNeed) -> AsyncIterator[None]:
+        """Enter once `need` is met. Raises HfnfsError."""
+        if isinstance(need, Cloned):
+            async with self._copied(need):
+                yield
+            return
+        match need:
+            case Staged():
+                await self._read_in(need)
+            case Synced():
+                await self._relieve(need)
+            case StagingRoom(count):
+                await self._make_room(count)
+            case Durable():
+                await self._make_durable(need)
+            case Journaled(ticket):
+                await self.journaled(ticket)
+        yield
+
+    async def journaled(self, ticket: int) -> None:
+        """Return once all changes up to that ticket are durable. Raises why they are not yet."""
+        if self._state.durable_up_to >= ticket:
+            return
+        waiter = self._loop.create_future()
+        self._waiters.append((ticket, waiter))
+        await waiter
+
+    def told(self, up_to: int, error: HfnfsError | None) -> None:
+        """Hear of a transaction of the state, in its thread (disk.state.Told)."""
+        self._loop.call_soon_threadsafe(self._tell, up_to, error)
+
+    def _tell(self, up_to: int, error: HfnfsError | None) -> None:
+        waiting = []
+        for ticket, waiter in self._waiters:
+            if waiter.done():  # nobody waits any more
+                continue
+            if ticket > up_to:
+                waiting.append((ticket, waiter))
+            elif error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+        self._waiters = waiting
+        if error is None and self._writing.left:
+            self._left.set()  # perhaps it failed before
+
+    # ------------------------------------------------------------- durable
+
+    async def _make_durable(self, need: Durable) -> None:
+        ticket = None
+        while self._writing.lacks(need):
+            ticket = await self._keep(need.fileid)
+        await self.journaled(self._journal.submit() if ticket is None else ticket)
+        failure = self._writing.take_failure(need.fileid)
+        if failure is not None:
+            raise failure
+
+    async def _sync_and_keep(self, fileid: int) -> int:
+        """Sync what is written of a file by now, and let the state know; the ticket."""
+        claim = self._writing.claim(fileid)
+        if self._writing.is_staged(fileid):
+            try:
+                await asyncio.to_thread(self._staging.sync, fileid)
+            except HfnfsError:
+                self._look_for_failures()
+                if self._writing.is_staged(fileid):  # else it was given up meanwhile
+                    raise
+        return self._writing.keep(fileid, claim)
+
+    async def _sync_oldest(self, need: Synced) -> None:
+        """Sync files, longest waiting first, until a quarter of what may be is unsynced."""
+        staging = self._staging
+        while staging.is_crowded or staging.unsynced_bytes > need.unsynced_bytes_max >> 2:
+            fileid = next(iter(staging.unsynced()), None)
+            if fileid is None:
+                return
+            await self._sync(fileid)
+
+    async def _sync(self, fileid: int) -> None:
+        """Sync a file; if that fails the staging remembers it for those who ask for that file."""
+        try:
+            await asyncio.to_thread(self._staging.sync, fileid)
+        except HfnfsError as error:
+            self._look_for_failures()
+            if self._writing.is_staged(fileid):  # else it was given up meanwhile
+                _log.warning("written bytes did not reach the disk: %s", error)
+
+    def _look_for_failures(self) -> None:
+        """Let clients write again what they have not committed, if some of it may be lost."""
+        if self._staging.failed_syncs != self._failed_syncs:
+            self._failed_syncs = self._staging.failed_syncs
+            self._writing.renew_verifier()
+
+    def _relieve_ahead(self, need: Synced) -> None:
+        """Begin to sync before writers have to wait for it."""
+        if not self._relieve.is_flying(need):
+            self._tasks.create_task(self._relieve(need), name="sync what was written")
+
+    # ------------------------------------------------------------- reading
+
+    async def _read_in(self, need: Staged) -> None:
+        try:
+            await asyncio.to_thread(self._staging.read, *need)
+        except HfnfsError:
+            if self._writing.is_staged(need.fileid):  # else it was given up meanwhile
+                raise
+
+    @asynccontextmanager
+    async def _copied(self, need: Cloned) -> AsyncIterator[None]:
+        """Have a copy of what is staged of a file; none if it is not at that version any more."""
+        shape = self._writing.shape_at(need)
+        if shape is None:
+            yield
+            return
+        copy = await self._copy(need.fileid, shape)
+        if self._writing.shape_at(need) is not None:
+            self._writing.copies.setdefault(need, copy)
+        try:
+            yield
+        finally:
+            if self._writing.copies.get(need) is copy:
+                del self._writing.copies[need]
+            await asyncio.to_thread(copy.discard)
+
+    async def _copy(self, fileid: int, shape: Shape) -> Snapshot:
+        def make() -> Snapshot:
+            copy = self._staging.snapshot(fileid, shape.ranges, shape.size)
+            try:
+                copy.sync()
+            except BaseException:
+                copy.discard()
+                raise
+            return copy
+
+        def discard(made: "asyncio.Future[Snapshot]") -> None:
+            if made.exception() is None:
+                made.result().discard()
+
+        making = self._loop.run_in_executor(None, make)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(discard)  # a thread cannot be stopped
+            raise
+
+    # ---------------------------------------------------------------- room
+
+    async def _make_room(self, count: int) -> None:
+        """Evict until there is room; where nothing can be evicted, wait for the Hub to have more.
+
+        For as long as that takes: how long a request waits is decided by who asks.
+        """
+        while not self._staging.has_room(count):
+            self._freed.clear()
+            if self._writing.evict(max(count, _EVICTED_BYTES_MIN)) or self._writing.left:
+                await self._give_up(None)
+            else:
+                self._hurry()
+                await self._freed.wait()
+
+    async def _give_up_left(self, _key: None) -> None:
+        """Remove staged bytes once the record that they do not count is durable."""
+        left = dict(self._writing.left)
+        await self.journaled(self._journal.submit())
+        aside = self._writing.give_up(left)
+        if aside:
+            await asyncio.to_thread(self._staging.unlink, aside)
+        self._freed.set()
+
+    # ------------------------------------------------------ from begin to end
+
+    async def begin(self, kept_verifier: object) -> None:
+        """Before anything is served: choose the write verifier, and keep it no more."""
+        self._writing.begin(kept_verifier)
+        await self.journaled(self._journal.submit())
+
+    async def run(self) -> None:
+        """Give up what is left, as it comes."""
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            try:
+                await self._give_up(None)
+            except HfnfsError as error:
+                _log.warning("staged files that are not needed are still there: %s", error)
+
+    async def end(self) -> None:
+        """When nothing is served any more: make all that was written durable.
+
+        Raises what it failed of; then clients write again what they have not committed.
+        """
+        for need in self._writing.lacking():
+            while self._writing.lacks(need):
+                await self._keep(need.fileid)
+        self._writing.end()
+        await self.journaled(self._journal.submit())
