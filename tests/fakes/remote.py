@@ -128,6 +128,7 @@ class FakeRemote:
         return found
 
     async def open(self, content: ContentId, start: int, end: int) -> AsyncIterator[Piece]:
+        data = self._bytes_of(content)
         self.opened.append((content.path, start, end))
         failure = self._failure("open")
         first = start // self.piece_bytes * self.piece_bytes
@@ -141,14 +142,17 @@ class FakeRemote:
                     raise failure
                 if self.end_after_bytes is not None and sent >= self.end_after_bytes:
                     return
-                data = self.files[content.path][offset : min(offset + self.piece_bytes, stop)]
-                sent += len(data)
-                self.bytes_sent[content.path] += len(data)
-                yield Piece(offset, data)
+                piece = data[offset : min(offset + self.piece_bytes, stop)]
+                sent += len(piece)
+                self.bytes_sent[content.path] += len(piece)
+                yield Piece(offset, piece)
             if failure is not None:
                 raise failure
         finally:
             self.streaming -= 1
+
+    def _bytes_of(self, content: ContentId) -> Bytes:
+        return self.files[content.path]
 
     async def _request(self, method: str, of: str) -> None:
         self.asked.append((method, of))

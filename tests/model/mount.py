@@ -42,6 +42,7 @@ class Mount:
     """What a client holds, and what a test may do behind its back."""
 
     client: NfsClient
+    port: int
     root: bytes
     blocks: Path
     extents: DiskExtents
@@ -61,8 +62,9 @@ class Mount:
             await self.verifier.round()
 
     def kept(self) -> list[Path]:
-        """Files of the cache: segments of contents, and names."""
-        return [*self.blocks.glob("*/*"), *_names_beside(self.blocks).glob("*")]
+        """Files of the cache that have bytes: segments of contents, and names."""
+        files = [*self.blocks.glob("*/*"), *_names_beside(self.blocks).glob("*")]
+        return [path for path in files if path.stat().st_size]
 
     def spoil(self, seed: int) -> None:
         """Alter a byte of every cached file, as a failing disk would."""
@@ -124,7 +126,7 @@ async def mounted(remote: Remote, blocks: Path, clock: FakeClock) -> AsyncIterat
         port = await server.start("127.0.0.1", 0)
         client = await NfsClient.connect("127.0.0.1", port, timeout_s=PATIENCE_S)
         try:
-            yield Mount(client, await client.mount(), blocks, extents, fetcher, verifier)
+            yield Mount(client, port, await client.mount(), blocks, extents, fetcher, verifier)
         finally:
             await client.close()
             await server.close()

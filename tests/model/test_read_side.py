@@ -27,6 +27,7 @@ from hfnfs.nfs3.status import Status
 from hfnfs.transfer import verify
 from hfnfs.vfs.node import FileType
 from tests.fakes.clock import FakeClock
+from tests.loops import LOOPS
 from tests.model.hub import ChangingHub, Tree
 from tests.model.mount import TTL_S, Mount, mounted
 
@@ -81,11 +82,13 @@ def told_of_errors() -> Iterator[list[str]]:
 class MountAgainstModel(RuleBasedStateMachine):
     """The far side's own past is the model."""
 
+    on = "asyncio"
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="hfnfs-model-"))
         self.clock = FakeClock()
-        self.loop = asyncio.Runner()
+        self.loop = asyncio.Runner(loop_factory=LOOPS[self.on])
         self.hub = ChangingHub(self.clock)
         self.seed = 0
         self.may_fail = False
@@ -290,3 +293,13 @@ MountAgainstModel.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None
 )
 TestTheReadSide = MountAgainstModel.TestCase
+
+
+class MountOnUvloop(MountAgainstModel):
+    """The same on the faster loop."""
+
+    on = "uvloop"
+
+
+MountOnUvloop.TestCase.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
+TestTheReadSideOnUvloop = MountOnUvloop.TestCase

@@ -4,12 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
-import uvloop
 
-LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
+from tests.loops import LOOPS
 
 
 def pytest_asyncio_loop_factories(

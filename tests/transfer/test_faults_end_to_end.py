@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import pytest
 from hfnfs.config import BLOCK_BYTES, KIB
 from hfnfs.hub.connect import connect
 from hfnfs.hub.source import parse
-from hfnfs.localhub.faults import Lie
+from hfnfs.localhub.faults import Fault, Lie
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
@@ -23,6 +24,7 @@ from tests.model.mount import Mount, mounted
 READERS, READS = 16, 6
 # The Hub may also say that a file is gone, or not for us.
 REFUSALS = {Status.IO, Status.STALE, Status.ACCES}
+A_DAY_S = 86_400.0
 SILENCE_S = 120.0  # in which a Hub that gave no answer is not asked again
 ANSWER_TIMEOUT_S = 100.0  # far above what any of it takes: "never stuck", no measurement
 
@@ -173,6 +175,27 @@ async def test_what_lasts_ends_in_eio_and_is_over_when_the_hub_is_well_again(
         _, failed = await read_all_over(broken.mount, seed=3)
         assert failed
         await broken.mends(seed=4)
+
+
+async def test_a_token_that_has_expired_is_asked_for_anew(stored: Path, tmp_path: Path) -> None:
+    async with mount_of(stored, tmp_path) as broken:
+        broken.clock.advance(A_DAY_S)  # the one that came with the mount has expired too
+        broken.hub.faults.add("xet-read-token", lie=Lie.EXPIRED_TOKEN)
+        assert await read_all_over(broken.mount, seed=6) == (READERS * READS, 0)
+        broken.clock.advance(A_DAY_S)
+        broken.mount.evict_everything()
+        broken.hub.faults.add("xet-read-token", lie=Lie.EXPIRED_TOKEN, count=None)
+        _, failed = await read_all_over(broken.mount, seed=7)
+        assert failed
+        await broken.mends(seed=8)
+
+
+def test_every_fault_that_a_reader_can_meet_is_tried() -> None:
+    tried = {effect for _, effects in PASSING + LASTING for effect in effects}
+    which = {field.name for field in fields(Fault)} - {"path", "method", "after", "code"}
+    assert which - tried == {"late_by"}, "of the listing of a bucket, which may be old"
+    lies = {effects.get("lie") for _, effects in PASSING + LASTING} | {Lie.EXPIRED_TOKEN}
+    assert set(Lie) - lies == {Lie.SHARD_ERROR}, "of an upload"
 
 
 async def test_all_of_it_at_once(stored: Path, tmp_path: Path) -> None:
