@@ -1,7 +1,6 @@
-"""GETATTR, SETATTR, ACCESS (RFC 1813 §3.3.1, §3.3.2, §3.3.4)."""
+"""GETATTR and ACCESS (RFC 1813 §3.3.1, §3.3.4)."""
 
 import struct
-from typing import NoReturn
 
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HANDLE_BYTES
@@ -9,18 +8,14 @@ from hfnfs.nfs3.status import OK
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
     HANDLE_FORMAT,
-    NFSTIME3,
     PACKED_FATTR3,
     POST_OP_ATTR,
     POST_OP_ATTR_FORMAT,
-    SATTR3,
     STATUS_OK,
-    NfsTime3,
-    Sattr3,
     result_of,
 )
 from hfnfs.rpc.session import Caller
-from hfnfs.rpc.xdr import decode, optional, struct_of, u32, wire
+from hfnfs.rpc.xdr import decode, struct_of, u32, wire
 
 _GETATTR = struct.Struct(f">{HANDLE_FORMAT}")
 _ACCESS = struct.Struct(f">{HANDLE_FORMAT}I")  # and the bits asked for
@@ -66,29 +61,6 @@ def encode_getattr_ok(fattr3: bytes) -> bytes:
 def getattr_(export: Export, args: GetattrArgs, caller: Caller) -> bytes:
     """Give all attributes of an object, packed."""
     return export.node(args.object).fattr3
-
-
-# ----------------------------------------------------------------- SETATTR
-
-
-@wire
-class SetattrArgs:
-    """SETATTR3args; `guard` is the ctime the object must still have."""
-
-    object: bytes
-    new_attributes: Sattr3
-    guard: NfsTime3 | None
-
-
-SETATTR_ARGS = struct_of(
-    SetattrArgs, object=FILE_HANDLE, new_attributes=SATTR3, guard=optional(NFSTIME3)
-)
-
-
-def setattr_(export: Export, args: SetattrArgs, caller: Caller) -> NoReturn:
-    """Set attributes of an object."""
-    export.node(args.object)
-    export.volume.refuse_change()
 
 
 # ------------------------------------------------------------------ ACCESS

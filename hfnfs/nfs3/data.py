@@ -1,8 +1,6 @@
-"""READ, WRITE, COMMIT (RFC 1813 §3.3.6, §3.3.7, §3.3.21)."""
+"""READ (RFC 1813 §3.3.6)."""
 
 import struct
-from enum import IntEnum
-from typing import NoReturn
 
 from hfnfs.config import KIB, TRANSFER_BYTES_MAX
 from hfnfs.nfs3.export import Export
@@ -17,15 +15,10 @@ from hfnfs.nfs3.types import (
     result_of,
 )
 from hfnfs.rpc.session import Body, Caller
-from hfnfs.rpc.xdr import boolean, decode, enum_of, opaque, struct_of, u32, u64, wire
-
-# A client that ignores FSINFO's wtmax sends what is well-formed all the same; how long a call may
-# be is for rpc/ to say.
-WRITTEN_BYTES_MAX = 2 * TRANSFER_BYTES_MAX
+from hfnfs.rpc.xdr import boolean, decode, struct_of, u32, u64, wire
 
 _READ = struct.Struct(f">{HANDLE_FORMAT}QI")  # and offset, count
 _READ_OK = struct.Struct(f">I{POST_OP_ATTR_FORMAT}III")  # status, attributes, count, eof, length
-_WRITE = struct.Struct(f">{HANDLE_FORMAT}QIII")  # and offset, count, stable, length of the data
 # A payload up to here is joined with its head at once: that takes less than to carry parts along.
 _COPIED_BYTES_MAX = 8 * KIB
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by length modulo 4
@@ -90,81 +83,3 @@ def read(export: Export, args: ReadArgs, caller: Caller) -> tuple[bytes, bytes |
         count = TRANSFER_BYTES_MAX
     data, eof = export.volume.data.read(node, args.offset, count)
     return node.fattr3, data, eof
-
-
-# ------------------------------------------------------------------- WRITE
-
-
-class Stable(IntEnum):
-    """stable_how: how durable written bytes are when the call is answered."""
-
-    UNSTABLE = 0
-    DATA_SYNC = 1
-    FILE_SYNC = 2
-
-
-_STABLE = {int(stable): stable for stable in Stable}
-
-
-@wire
-class WriteArgs:
-    """WRITE3args."""
-
-    file: bytes
-    offset: int  # bytes
-    count: int  # bytes, those of data
-    stable: Stable
-    data: bytes
-
-
-WRITE_ARGS = struct_of(
-    WriteArgs,
-    file=FILE_HANDLE,
-    offset=u64,
-    count=u32,
-    stable=enum_of(Stable),
-    data=opaque(WRITTEN_BYTES_MAX),
-)
-
-
-def decode_write_args(buf: bytes | memoryview, pos: int, end: int) -> WriteArgs:
-    """Hand-packed twin of WRITE_ARGS."""
-    start = pos + _WRITE.size
-    if start <= end:
-        length, handle, offset, count, stable, data_bytes = _WRITE.unpack_from(buf, pos)
-        if (
-            length == HANDLE_BYTES
-            and stable in _STABLE
-            and start + (data_bytes + 3 & ~3) == end
-            and data_bytes <= WRITTEN_BYTES_MAX
-        ):
-            data = bytes(buf[start : start + data_bytes])
-            return WriteArgs(handle, offset, count, _STABLE[stable], data)
-    return decode(WRITE_ARGS, buf, pos, end)
-
-
-def write(export: Export, args: WriteArgs, caller: Caller) -> NoReturn:
-    """Put bytes into a file."""
-    export.node(args.file)
-    export.volume.refuse_change()
-
-
-# ------------------------------------------------------------------ COMMIT
-
-
-@wire
-class CommitArgs:
-    """COMMIT3args; a count of 0 reaches to the file's end."""
-
-    file: bytes
-    offset: int  # bytes
-    count: int  # bytes
-
-
-COMMIT_ARGS = struct_of(CommitArgs, file=FILE_HANDLE, offset=u64, count=u32)
-
-
-def commit(export: Export, args: CommitArgs, caller: Caller) -> NoReturn:
-    """Make written bytes durable."""
-    export.node(args.file)
-    export.volume.refuse_change()

@@ -11,6 +11,7 @@ from hfnfs.nfs3.types import (
 )
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import boolean, struct_of, u32, u64, wire
+from hfnfs.vfs.attributes import TIME_STEP_NS
 from hfnfs.vfs.tree import NAME_BYTES_MAX
 
 # A multiple of a page, so that what a client reads fills its page cache without remainders.
@@ -18,8 +19,11 @@ TRANSFER_MULTIPLE = 4 * KIB
 # What Linux then asks READDIRPLUS for: some 300 entries, well below a millisecond to make.
 DIRECTORY_BYTES_PREFERRED = 64 * KIB
 FILE_BYTES_MAX = (1 << 63) - 1  # what off_t holds
+FSF3_LINK = 0x01  # LINK is served, by a copy
+FSF3_SYMLINK = 0x02
 FSF3_HOMOGENEOUS = 0x08  # PATHCONF says the same everywhere
-LINKS_MAX = 1  # the Hub has no second name for a file
+FSF3_CANSETTIME = 0x10  # SETATTR sets times, as finely as time_delta says
+LINKS_MAX = 1  # the Hub has no second name for a file: what LINK makes is a file of its own
 
 
 def null(desk: object, args: None, caller: Caller) -> None:
@@ -129,6 +133,11 @@ FSINFO_RESULT = result_of(FSINFO_OK, POST_OP_ATTR)
 def fsinfo(export: Export, args: FsinfoArgs, caller: Caller) -> FsinfoOk:
     """Say what the server likes to be asked."""
     node = export.node(args.fsroot)
+    if export.volume.is_read_only:
+        properties, time_step_ns = FSF3_HOMOGENEOUS, 1
+    else:
+        properties = FSF3_HOMOGENEOUS | FSF3_LINK | FSF3_SYMLINK | FSF3_CANSETTIME
+        time_step_ns = TIME_STEP_NS
     return FsinfoOk(
         node.fattr3,
         rtmax=TRANSFER_BYTES_MAX,
@@ -139,8 +148,8 @@ def fsinfo(export: Export, args: FsinfoArgs, caller: Caller) -> FsinfoOk:
         wtmult=TRANSFER_MULTIPLE,
         dtpref=DIRECTORY_BYTES_PREFERRED,
         maxfilesize=FILE_BYTES_MAX,
-        time_delta=NfsTime3(0, 1),  # times are kept in nanoseconds
-        properties=FSF3_HOMOGENEOUS,
+        time_delta=NfsTime3(0, time_step_ns),
+        properties=properties,
     )
 
 

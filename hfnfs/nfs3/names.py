@@ -1,11 +1,6 @@
-"""LOOKUP and READLINK, and what changes names: CREATE MKDIR SYMLINK MKNOD REMOVE RMDIR RENAME LINK.
-
-RFC 1813 §3.3.3, §3.3.5, §3.3.8 to §3.3.15; on names in general §3.2.
-"""
+"""LOOKUP and READLINK (RFC 1813 §3.3.3, §3.3.5; on names in general §3.2)."""
 
 import struct
-from enum import IntEnum
-from typing import Any, NoReturn
 
 from hfnfs.errors import InvalidArgument
 from hfnfs.nfs3.export import Export
@@ -18,16 +13,12 @@ from hfnfs.nfs3.types import (
     PATH,
     POST_OP_ATTR,
     POST_OP_ATTR_FORMAT,
-    SATTR3,
-    SPECDATA3,
     DirOpArgs,
-    Sattr3,
-    SpecData3,
     result_of,
 )
 from hfnfs.rpc.session import Caller
-from hfnfs.rpc.xdr import decode, enum_of, fixed, struct_of, union_of, wire
-from hfnfs.vfs.node import FileType
+from hfnfs.rpc.xdr import decode, struct_of, wire
+from hfnfs.vfs.node import Symlink
 from hfnfs.vfs.tree import NAME_BYTES_MAX
 
 # A handle and a name, by the bytes that both take.
@@ -105,151 +96,9 @@ READLINK_OK = struct_of(ReadlinkOk, symlink_attributes=POST_OP_ATTR, data=PATH)
 READLINK_RESULT = result_of(READLINK_OK, POST_OP_ATTR)
 
 
-def readlink(export: Export, args: ReadlinkArgs, caller: Caller) -> NoReturn:
-    """Give what a symbolic link says; the far side has none, so nothing is one."""
+def readlink(export: Export, args: ReadlinkArgs, caller: Caller) -> ReadlinkOk:
+    """Give what a symbolic link says."""
     node = export.node(args.symlink)
-    raise InvalidArgument(f"{node!r} is no symbolic link")
-
-
-# ------------------------------------------------------- CREATE and its kin
-
-
-class CreateMode(IntEnum):
-    """createmode3."""
-
-    UNCHECKED = 0
-    GUARDED = 1
-    EXCLUSIVE = 2
-
-
-@wire
-class CreateArgs:
-    """CREATE3args; `how` carries a Sattr3, for EXCLUSIVE a verifier of 8 bytes."""
-
-    where: DirOpArgs
-    how: tuple[CreateMode, Sattr3 | bytes]
-
-
-@wire
-class MkdirArgs:
-    """MKDIR3args."""
-
-    where: DirOpArgs
-    attributes: Sattr3
-
-
-@wire
-class SymlinkData:
-    """symlinkdata3."""
-
-    symlink_attributes: Sattr3
-    symlink_data: bytes  # nfspath3
-
-
-@wire
-class SymlinkArgs:
-    """SYMLINK3args."""
-
-    where: DirOpArgs
-    symlink: SymlinkData
-
-
-@wire
-class DeviceData:
-    """devicedata3."""
-
-    dev_attributes: Sattr3
-    spec: SpecData3
-
-
-@wire
-class MknodArgs:
-    """MKNOD3args; `what` carries DeviceData, Sattr3 (SOCK, FIFO) or nothing (no special file)."""
-
-    where: DirOpArgs
-    what: tuple[FileType, Any]
-
-
-CREATE_HOW = union_of(
-    enum_of(CreateMode),
-    {
-        CreateMode.UNCHECKED: SATTR3,
-        CreateMode.GUARDED: SATTR3,
-        CreateMode.EXCLUSIVE: fixed(8),
-    },
-)
-CREATE_ARGS = struct_of(CreateArgs, where=DIR_OP_ARGS, how=CREATE_HOW)
-MKDIR_ARGS = struct_of(MkdirArgs, where=DIR_OP_ARGS, attributes=SATTR3)
-SYMLINK_DATA = struct_of(SymlinkData, symlink_attributes=SATTR3, symlink_data=PATH)
-SYMLINK_ARGS = struct_of(SymlinkArgs, where=DIR_OP_ARGS, symlink=SYMLINK_DATA)
-DEVICE_DATA = struct_of(DeviceData, dev_attributes=SATTR3, spec=SPECDATA3)
-MKNOD_DATA = union_of(
-    enum_of(FileType),
-    {
-        FileType.CHR: DEVICE_DATA,
-        FileType.BLK: DEVICE_DATA,
-        FileType.SOCK: SATTR3,
-        FileType.FIFO: SATTR3,
-    },
-    default=None,
-)
-MKNOD_ARGS = struct_of(MknodArgs, where=DIR_OP_ARGS, what=MKNOD_DATA)
-
-
-def create(
-    export: Export, args: CreateArgs | MkdirArgs | SymlinkArgs | MknodArgs, caller: Caller
-) -> NoReturn:
-    """Make a file, directory, symbolic link or special file."""
-    export.node(args.where.dir)
-    export.volume.refuse_change()
-
-
-# -------------------------------------------------- REMOVE, RMDIR, RENAME, LINK
-
-
-@wire
-class RemoveArgs:
-    """REMOVE3args and RMDIR3args."""
-
-    object: DirOpArgs
-
-
-@wire
-class RenameArgs:
-    """RENAME3args."""
-
-    from_: DirOpArgs
-    to: DirOpArgs
-
-
-@wire
-class LinkArgs:
-    """LINK3args."""
-
-    file: bytes
-    link: DirOpArgs
-
-
-REMOVE_ARGS = struct_of(RemoveArgs, object=DIR_OP_ARGS)
-RENAME_ARGS = struct_of(RenameArgs, from_=DIR_OP_ARGS, to=DIR_OP_ARGS)
-LINK_ARGS = struct_of(LinkArgs, file=FILE_HANDLE, link=DIR_OP_ARGS)
-
-
-def remove(export: Export, args: RemoveArgs, caller: Caller) -> NoReturn:
-    """Remove a name: REMOVE and RMDIR."""
-    export.node(args.object.dir)
-    export.volume.refuse_change()
-
-
-def rename(export: Export, args: RenameArgs, caller: Caller) -> NoReturn:
-    """Give an object another name, perhaps in another directory."""
-    export.node(args.from_.dir)
-    export.node(args.to.dir)
-    export.volume.refuse_change()
-
-
-def link(export: Export, args: LinkArgs, caller: Caller) -> NoReturn:
-    """Give a file one more name."""
-    export.node(args.file)
-    export.node(args.link.dir)
-    export.volume.refuse_change()
+    if not isinstance(node, Symlink):
+        raise InvalidArgument(f"{node!r} is no symbolic link")
+    return ReadlinkOk(node.fattr3, node.target)

@@ -1,9 +1,9 @@
 """The table of NFS version 3: 22 procedures, each a row (RFC 1813 §3.3)."""
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from hfnfs.nfs3 import attrs, data, info, listing, names
+from hfnfs.nfs3 import attrs, data, info, listing, names, naming, setting, writing
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.serving import (
     Procedure,
@@ -17,16 +17,13 @@ from hfnfs.nfs3.serving import (
 from hfnfs.nfs3.types import declared
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import Codec, void
+from hfnfs.vfs.needs import Held
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 NFS_PROGRAM = 100003
 NFS_VERSION = 3
-
-
-def _never(result: NoReturn) -> bytes:
-    raise AssertionError("no change succeeds in a read-only volume")
 
 
 def _asks(
@@ -37,10 +34,28 @@ def _asks(
 
 
 def _changes(
-    name: str, args: Codec[A], run: Callable[[Export, A, Caller], NoReturn], *trailers: Trailer
-) -> Procedure[Export, A, NoReturn]:
-    """Give the row of a procedure that must not run twice."""
-    return Procedure(name, declared(args), run, _never, failure(*trailers), runs_once=True)
+    name: str,
+    args: Codec[A],
+    run: Callable[[Export, A, Caller], Held[R]],
+    ok: Codec[R],
+    *trailers: Trailer,
+) -> Procedure[Export, A, R]:
+    """Give the row of a procedure that must not run twice, encoded as declared."""
+    return Procedure(name, declared(args), run, encode_ok(ok), failure(*trailers), runs_once=True)
+
+
+def _made(
+    name: str, args: Codec[A], run: Callable[[Export, A, Caller], Held[naming.MadeOk]]
+) -> Procedure[Export, A, naming.MadeOk]:
+    """Give the row of CREATE and its kin."""
+    return _changes(name, args, run, naming.MADE_OK, wcc_data("where.dir"))
+
+
+def _removed(
+    name: str, run: Callable[[Export, naming.RemoveArgs, Caller], Held[naming.RemoveOk]]
+) -> Procedure[Export, naming.RemoveArgs, naming.RemoveOk]:
+    """Give the row of REMOVE and RMDIR."""
+    return _changes(name, naming.REMOVE_ARGS, run, naming.REMOVE_OK, wcc_data("object.dir"))
 
 
 PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
@@ -52,7 +67,9 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         attrs.encode_getattr_ok,
         failure(),
     ),
-    _changes("SETATTR", attrs.SETATTR_ARGS, attrs.setattr_, wcc_data("object")),
+    _changes(
+        "SETATTR", setting.SETATTR_ARGS, setting.setattr_, setting.SETATTR_OK, wcc_data("object")
+    ),
     Procedure(
         "LOOKUP",
         names.decode_lookup_args,
@@ -75,15 +92,36 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         data.encode_read_ok,
         failure(post_op_attr("file")),
     ),
-    Procedure("WRITE", data.decode_write_args, data.write, _never, failure(wcc_data("file"))),
-    _changes("CREATE", names.CREATE_ARGS, names.create, wcc_data("where.dir")),
-    _changes("MKDIR", names.MKDIR_ARGS, names.create, wcc_data("where.dir")),
-    _changes("SYMLINK", names.SYMLINK_ARGS, names.create, wcc_data("where.dir")),
-    _changes("MKNOD", names.MKNOD_ARGS, names.create, wcc_data("where.dir")),
-    _changes("REMOVE", names.REMOVE_ARGS, names.remove, wcc_data("object.dir")),
-    _changes("RMDIR", names.REMOVE_ARGS, names.remove, wcc_data("object.dir")),
-    _changes("RENAME", names.RENAME_ARGS, names.rename, wcc_data("from_.dir"), wcc_data("to.dir")),
-    _changes("LINK", names.LINK_ARGS, names.link, post_op_attr("file"), wcc_data("link.dir")),
+    Procedure(
+        "WRITE",
+        writing.decode_write_args,
+        writing.write,
+        writing.encode_write_ok,
+        failure(wcc_data("file")),
+        keep=writing.keep_write_args,
+    ),
+    _made("CREATE", naming.CREATE_ARGS, naming.create),
+    _made("MKDIR", naming.MKDIR_ARGS, naming.mkdir),
+    _made("SYMLINK", naming.SYMLINK_ARGS, naming.symlink),
+    _made("MKNOD", naming.MKNOD_ARGS, naming.mknod),
+    _removed("REMOVE", naming.remove),
+    _removed("RMDIR", naming.rmdir),
+    _changes(
+        "RENAME",
+        naming.RENAME_ARGS,
+        naming.rename,
+        naming.RENAME_WCC,
+        wcc_data("from_.dir"),
+        wcc_data("to.dir"),
+    ),
+    _changes(
+        "LINK",
+        naming.LINK_ARGS,
+        naming.link,
+        naming.LINK_WCC,
+        post_op_attr("file"),
+        wcc_data("link.dir"),
+    ),
     Procedure(
         "READDIR",
         declared(listing.READDIR_ARGS),
@@ -101,7 +139,13 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
     _asks("FSSTAT", info.FSSTAT_ARGS, info.fsstat, info.FSSTAT_OK, "fsroot"),
     _asks("FSINFO", info.FSINFO_ARGS, info.fsinfo, info.FSINFO_OK, "fsroot"),
     _asks("PATHCONF", info.PATHCONF_ARGS, info.pathconf, info.PATHCONF_OK, "object"),
-    Procedure("COMMIT", declared(data.COMMIT_ARGS), data.commit, _never, failure(wcc_data("file"))),
+    Procedure(
+        "COMMIT",
+        writing.decode_commit_args,
+        writing.commit,
+        writing.encode_commit_ok,
+        failure(wcc_data("file")),
+    ),
 )
 
 

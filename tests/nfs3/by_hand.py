@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import strategies as st
 from xdrlib3 import Packer
 
-from hfnfs.nfs3.data import CommitArgs, ReadArgs, Stable, WriteArgs
+from hfnfs.nfs3.data import ReadArgs
 from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.listing import ReaddirArgs, ReaddirplusArgs
-from hfnfs.nfs3.names import (
+from hfnfs.nfs3.naming import (
     CreateArgs,
     CreateMode,
     DeviceData,
@@ -22,7 +22,8 @@ from hfnfs.nfs3.names import (
     SymlinkArgs,
     SymlinkData,
 )
-from hfnfs.nfs3.types import DirOpArgs, NfsTime3, Sattr3, SpecData3, TimeHow
+from hfnfs.nfs3.types import DirOpArgs, NfsTime3, Sattr3, SpecData3, TimeHow, WccData
+from hfnfs.nfs3.writing import CommitArgs, Stable, WriteArgs
 from hfnfs.vfs.node import FileType
 
 U32 = st.integers(0, 2**32 - 1)
@@ -30,6 +31,7 @@ U64 = st.integers(0, 2**64 - 1)
 OUR_HANDLES = st.binary(min_size=HANDLE_BYTES, max_size=HANDLE_BYTES)  # what is hot takes these
 HANDLES = OUR_HANDLES | st.binary(max_size=64)
 NAMES = st.binary(max_size=300)
+PACKED_FATTRS = st.binary(min_size=84, max_size=84)
 VERIFIERS = st.binary(min_size=8, max_size=8)
 TIMES = st.builds(NfsTime3, U32, U32)
 SET_TIMES = st.one_of(
@@ -63,6 +65,9 @@ WRITES = st.builds(
     WriteArgs, HANDLES, U64, U32, st.sampled_from(list(Stable)), st.binary(max_size=200)
 )
 COMMITS = st.builds(CommitArgs, HANDLES, U64, U32)
+WCCS = st.builds(
+    WccData, st.none() | st.binary(min_size=24, max_size=24), st.none() | PACKED_FATTRS
+)
 READDIRS = st.builds(ReaddirArgs, HANDLES, U64, VERIFIERS, U32)
 READDIRPLUSES = st.builds(ReaddirplusArgs, HANDLES, U64, VERIFIERS, U32, U32)
 
@@ -94,6 +99,10 @@ class Hand(Packer):
 
     def post_op_attr(self, fattr3: bytes | None) -> "Hand":
         return self.u32(0) if fattr3 is None else self.u32(1).fixed(fattr3)
+
+    def wcc(self, value: WccData) -> "Hand":
+        self.u32(0) if value.before is None else self.u32(1).fixed(value.before)
+        return self.post_op_attr(value.after)
 
     def sattr(self, value: Sattr3) -> "Hand":
         for number in (value.mode, value.uid, value.gid):

@@ -18,6 +18,7 @@ from hfnfs.rpc.xdr import Codec, decode, encode, void
 from hfnfs.vfs.needs import NotYet
 from hfnfs.vfs.node import Node
 from tests.fakes.volume import FarSide, Folder
+from tests.nfs3.changes import Changes, writable
 
 A = TypeVar("A")
 
@@ -43,10 +44,15 @@ class Desk:
     """A far side, the export of its volume and the three programs."""
 
     def __init__(
-        self, folder: Folder = SMALL, *, deadline_s: float = 20.0, nodes_soft_max: int = 1_000_000
+        self,
+        folder: Folder = SMALL,
+        *,
+        changes: Changes | None = None,
+        deadline_s: float = 20.0,
+        nodes_soft_max: int = 1_000_000,
     ) -> None:
         self.far = FarSide(folder, nodes_soft_max=nodes_soft_max)
-        self.volume = self.far.volume
+        self.volume = self.far.volume if changes is None else writable(self.far.volume, changes)
         self.export = Export(self.volume, HandleMaker(KEY, self.volume.id))
         self.access = Access()
         waiting = Waiting(

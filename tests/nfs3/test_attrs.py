@@ -9,35 +9,30 @@ from hfnfs.nfs3.attrs import (
     GETATTR_ARGS,
     GETATTR_OK,
     GETATTR_RESULT,
-    SETATTR_ARGS,
     AccessArgs,
     AccessOk,
     GetattrArgs,
     GetattrOk,
-    SetattrArgs,
     decode_access_args,
     decode_getattr_args,
     encode_access_ok,
     encode_getattr_ok,
 )
 from hfnfs.nfs3.status import Status
-from hfnfs.nfs3.types import FATTR3, NfsTime3, Sattr3, TimeHow, WccData, wcc_attr_of
+from hfnfs.nfs3.types import FATTR3
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import decode, encode
 from hfnfs.vfs.node import FileType, Look
-from tests.nfs3.by_hand import HANDLES, SATTRS, TIMES, U32, Hand
-from tests.nfs3.desk import CHANGED, NOBODY, ROOT_CALLER, Desk, ok, user
+from tests.nfs3.by_hand import HANDLES, U32, Hand
+from tests.nfs3.desk import NOBODY, ROOT_CALLER, Desk, ok, user
 from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 GETATTR = (GETATTR_ARGS, GETATTR_RESULT)
-SETATTR = (SETATTR_ARGS, CHANGED)
 ACCESS = (ACCESS_ARGS, ACCESS_RESULT)
 
 READ, LOOKUP, MODIFY, EXTEND, DELETE, EXECUTE = 1, 2, 4, 8, 16, 32
 ALL = 63
 SPOILING = (st.integers(0, 200), st.integers(0, 255), st.integers(0, 200))
-NO_CHANGE = (TimeHow.DONT_CHANGE, None)
-FATTRS = st.none() | st.binary(min_size=84, max_size=84)
 
 
 # ----------------------------------------------------------------- GETATTR
@@ -81,35 +76,6 @@ def test_getattr_result_by_hand_is_as_declared(fattr3: bytes) -> None:
     result = GetattrOk(fattr3)
     assert encode_getattr_ok(fattr3) == encode(GETATTR_RESULT, (Status.OK, result))
     assert encode(GETATTR_OK, result) == fattr3
-
-
-# ----------------------------------------------------------------- SETATTR
-
-
-async def test_setattr_is_refused_with_what_did_not_change() -> None:
-    desk = Desk()
-    handle = await desk.handle("hello.txt")
-    wanted = Sattr3(0o600, None, None, 0, NO_CHANGE, NO_CHANGE)
-    answered = await desk.call("SETATTR", SetattrArgs(handle, wanted, None), SETATTR)
-    packed = desk.export.node(handle).fattr3
-    assert answered == (Status.ROFS, WccData(wcc_attr_of(packed), packed))
-
-
-async def test_setattr_looks_at_the_handle_first() -> None:
-    wanted = Sattr3(None, None, None, None, NO_CHANGE, NO_CHANGE)
-    answered = await Desk().call("SETATTR", SetattrArgs(b"forged", wanted, None), SETATTR)
-    assert answered == (Status.BADHANDLE, WccData(None, None))
-
-
-@given(HANDLES, SATTRS, st.none() | TIMES)
-def test_setattr_args_lie_on_the_wire_as_the_rfc_says(
-    handle: bytes, wanted: Sattr3, guard: NfsTime3 | None
-) -> None:
-    hand = Hand().opaque(handle).sattr(wanted)
-    packed = (hand.u32(1, guard.seconds, guard.nseconds) if guard else hand.u32(0)).bytes()
-    args = SetattrArgs(handle, wanted, guard)
-    assert encode(SETATTR_ARGS, args) == packed
-    assert decode(SETATTR_ARGS, packed) == args
 
 
 # ------------------------------------------------------------------ ACCESS

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,33 +5,22 @@ from hypothesis import strategies as st
 from hfnfs.config import TRANSFER_BYTES_MAX
 from hfnfs.nfs3 import data
 from hfnfs.nfs3.data import (
-    COMMIT_ARGS,
     READ_ARGS,
     READ_OK,
     READ_RESULT,
-    WRITE_ARGS,
-    WRITTEN_BYTES_MAX,
-    CommitArgs,
     ReadArgs,
     ReadOk,
-    Stable,
-    WriteArgs,
     decode_read_args,
-    decode_write_args,
     encode_read_ok,
 )
-from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.status import Status
-from hfnfs.nfs3.types import WccData, wcc_attr_of
-from hfnfs.rpc.xdr import decode, encode
+from hfnfs.rpc.xdr import encode
 from hfnfs.vfs.needs import Extent
-from tests.nfs3.by_hand import COMMITS, READS, WRITES, Hand
-from tests.nfs3.desk import CHANGED, ROOT_CALLER, Desk, joined, ok
+from tests.nfs3.by_hand import READS, Hand
+from tests.nfs3.desk import ROOT_CALLER, Desk, joined, ok
 from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 READ = (READ_ARGS, READ_RESULT)
-WRITE = (WRITE_ARGS, CHANGED)
-COMMIT = (COMMIT_ARGS, CHANGED)
 U64_MAX = 2**64 - 1
 
 
@@ -144,70 +131,3 @@ def test_read_result_by_hand_is_as_declared(
     assert joined(packed) == encode(READ_RESULT, (Status.OK, declared))
     hand = Hand().post_op_attr(fattr3).u32(len(payload), eof).opaque(payload)
     assert encode(READ_OK, declared) == hand.bytes()
-
-
-# ------------------------------------------------------------------- WRITE
-
-
-async def test_write_is_refused_with_what_did_not_change() -> None:
-    desk = Desk()
-    handle = await desk.handle("hello.txt")
-    args = WriteArgs(handle, 0, 3, Stable.UNSTABLE, b"abc")
-    packed = desk.export.node(handle).fattr3
-    refused = (Status.ROFS, WccData(wcc_attr_of(packed), packed))
-    assert await desk.call("WRITE", args, WRITE) == refused
-
-
-async def test_write_looks_at_the_handle_first() -> None:
-    args = WriteArgs(b"forged", 0, 3, Stable.FILE_SYNC, b"abc")
-    assert await Desk().call("WRITE", args, WRITE) == (Status.BADHANDLE, WccData(None, None))
-
-
-@given(WRITES)
-def test_write_args_lie_on_the_wire_as_the_rfc_says(value: WriteArgs) -> None:
-    hand = Hand().opaque(value.file).u64(value.offset).u32(value.count, value.stable)
-    packed = hand.opaque(value.data).bytes()
-    assert encode(WRITE_ARGS, value) == packed
-    assert_decodes_alike(decode_write_args, WRITE_ARGS, packed)
-
-
-@given(WRITES, st.integers(0, 300), st.integers(0, 255), st.integers(0, 300))
-def test_write_args_by_hand_refuse_what_the_declaration_refuses(
-    value: WriteArgs, at: int, byte: int, cut: int
-) -> None:
-    packed = encode(WRITE_ARGS, value)
-    assert_decodes_alike(decode_write_args, WRITE_ARGS, spoiled(packed, at, byte, cut))
-
-
-async def test_more_than_wtmax_is_well_formed_and_gets_a_status() -> None:
-    desk = Desk()
-    args = WriteArgs(await desk.handle("hello.txt"), 0, 0, Stable.UNSTABLE, b"")
-    for size in (TRANSFER_BYTES_MAX + 4, WRITTEN_BYTES_MAX):
-        args = replace(args, count=size, data=bytes(size))
-        status, _ = await desk.call("WRITE", args, WRITE)
-        assert status is Status.ROFS
-
-
-@pytest.mark.parametrize("handle", [b"", bytes(HANDLE_BYTES)])
-def test_more_than_a_record_holds_is_refused_by_both(handle: bytes) -> None:
-    hand = Hand().opaque(handle).u64(0).u32(0, 0)
-    packed = hand.opaque(bytes(WRITTEN_BYTES_MAX + 4)).bytes()
-    assert_decodes_alike(decode_write_args, WRITE_ARGS, packed)
-
-
-# ------------------------------------------------------------------ COMMIT
-
-
-async def test_commit_is_refused_with_what_did_not_change() -> None:
-    desk = Desk()
-    handle = await desk.handle("hello.txt")
-    packed = desk.export.node(handle).fattr3
-    refused = (Status.ROFS, WccData(wcc_attr_of(packed), packed))
-    assert await desk.call("COMMIT", CommitArgs(handle, 0, 0), COMMIT) == refused
-
-
-@given(COMMITS)
-def test_commit_args_lie_on_the_wire_as_the_rfc_says(value: CommitArgs) -> None:
-    packed = Hand().opaque(value.file).u64(value.offset).u32(value.count).bytes()
-    assert encode(COMMIT_ARGS, value) == packed
-    assert decode(COMMIT_ARGS, packed) == value

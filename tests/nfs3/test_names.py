@@ -1,67 +1,35 @@
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hfnfs.nfs3.names import (
-    CREATE_ARGS,
-    LINK_ARGS,
     LOOKUP_ARGS,
     LOOKUP_OK,
     LOOKUP_RESULT,
-    MKDIR_ARGS,
-    MKNOD_ARGS,
     READLINK_ARGS,
     READLINK_OK,
     READLINK_RESULT,
-    REMOVE_ARGS,
-    RENAME_ARGS,
-    SYMLINK_ARGS,
-    CreateArgs,
-    CreateMode,
-    DeviceData,
-    LinkArgs,
     LookupOk,
-    MkdirArgs,
-    MknodArgs,
     ReadlinkArgs,
     ReadlinkOk,
-    RemoveArgs,
-    RenameArgs,
-    SymlinkArgs,
-    SymlinkData,
     decode_lookup_args,
     encode_lookup_ok,
 )
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
-    POST_OP_ATTR,
-    WCC_DATA,
     DirOpArgs,
     Sattr3,
-    SpecData3,
     TimeHow,
-    WccData,
-    result_of,
-    wcc_attr_of,
 )
-from hfnfs.rpc.xdr import Codec, decode, encode, struct_of, void, wire
+from hfnfs.rpc.xdr import decode, encode
 from hfnfs.vfs.needs import Named
-from hfnfs.vfs.node import FileType
 from tests.nfs3.by_hand import (
-    CREATES,
     DIR_OPS,
-    LINKS,
-    MKDIRS,
-    MKNODS,
     NAMES,
     OUR_HANDLES,
-    RENAMES,
-    SYMLINKS,
     Hand,
 )
-from tests.nfs3.desk import CHANGED, Desk, ok
+from tests.nfs3.desk import Desk, ok
 from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 LOOKUP = (LOOKUP_ARGS, LOOKUP_RESULT)
@@ -187,141 +155,3 @@ def test_readlink_result_lies_on_the_wire_as_the_rfc_says(
     packed = Hand().post_op_attr(fattr3).opaque(path).bytes()
     assert encode(READLINK_OK, ReadlinkOk(fattr3, path)) == packed
     assert decode(READLINK_OK, packed) == ReadlinkOk(fattr3, path)
-
-
-# ------------------------------------------------------------ what changes names
-
-
-def changes(directory: bytes) -> dict[str, tuple[Codec[Any], Any]]:
-    """A call of each procedure that changes the names of a directory."""
-    where = DirOpArgs(directory, b"new")
-    device = (FileType.CHR, DeviceData(PLAIN, SpecData3(1, 2)))
-    return {
-        "CREATE": (CREATE_ARGS, CreateArgs(where, (CreateMode.EXCLUSIVE, bytes(8)))),
-        "MKDIR": (MKDIR_ARGS, MkdirArgs(where, PLAIN)),
-        "SYMLINK": (SYMLINK_ARGS, SymlinkArgs(where, SymlinkData(PLAIN, b"target"))),
-        "MKNOD": (MKNOD_ARGS, MknodArgs(where, device)),
-        "REMOVE": (REMOVE_ARGS, RemoveArgs(where)),
-        "RMDIR": (REMOVE_ARGS, RemoveArgs(where)),
-    }
-
-
-@pytest.mark.parametrize("name", changes(b""))
-async def test_a_change_of_names_is_refused_with_what_did_not_change(name: str) -> None:
-    desk = Desk()
-    codec, args = changes(desk.root)[name]
-    packed = desk.volume.root.fattr3
-    refused = (Status.ROFS, WccData(wcc_attr_of(packed), packed))
-    assert await desk.call(name, args, (codec, CHANGED)) == refused
-
-
-@pytest.mark.parametrize("name", changes(b""))
-async def test_a_change_of_names_looks_at_the_handle_first(name: str) -> None:
-    codec, args = changes(b"forged")[name]
-    answered = await Desk().call(name, args, (codec, CHANGED))
-    assert answered == (Status.BADHANDLE, WccData(None, None))
-
-
-@wire
-class RenameWcc:
-    """What both results of RENAME3 carry."""
-
-    fromdir_wcc: WccData
-    todir_wcc: WccData
-
-
-@wire
-class LinkWcc:
-    """What both results of LINK3 carry."""
-
-    file_attributes: bytes | None
-    linkdir_wcc: WccData
-
-
-RENAME_WCC = struct_of(RenameWcc, fromdir_wcc=WCC_DATA, todir_wcc=WCC_DATA)
-LINK_WCC = struct_of(LinkWcc, file_attributes=POST_OP_ATTR, linkdir_wcc=WCC_DATA)
-RENAME = (RENAME_ARGS, result_of(void, RENAME_WCC))
-LINK = (LINK_ARGS, result_of(void, LINK_WCC))
-
-
-async def test_rename_is_refused_with_both_directories() -> None:
-    desk = Desk()
-    deep = await desk.handle("deep")
-    args = RenameArgs(DirOpArgs(desk.root, b"a"), DirOpArgs(deep, b"b"))
-    root, inner = desk.volume.root.fattr3, desk.export.node(deep).fattr3
-    assert await desk.call("RENAME", args, RENAME) == (
-        Status.ROFS,
-        RenameWcc(WccData(wcc_attr_of(root), root), WccData(wcc_attr_of(inner), inner)),
-    )
-
-
-async def test_rename_into_a_forged_directory_still_tells_of_the_other() -> None:
-    desk = Desk()
-    args = RenameArgs(DirOpArgs(desk.root, b"a"), DirOpArgs(b"forged", b"b"))
-    root = desk.volume.root.fattr3
-    assert await desk.call("RENAME", args, RENAME) == (
-        Status.BADHANDLE,
-        RenameWcc(WccData(wcc_attr_of(root), root), WccData(None, None)),
-    )
-
-
-async def test_link_is_refused_with_file_and_directory() -> None:
-    desk = Desk()
-    handle = await desk.handle("hello.txt")
-    file, root = desk.export.node(handle).fattr3, desk.volume.root.fattr3
-    args = LinkArgs(handle, DirOpArgs(desk.root, b"b"))
-    refused = LinkWcc(file, WccData(wcc_attr_of(root), root))
-    assert await desk.call("LINK", args, LINK) == (Status.ROFS, refused)
-
-
-# ---------------------------------------------------------------- on the wire
-
-
-def both_ways(codec: Codec[Any], value: Any, hand: Hand) -> None:
-    assert encode(codec, value) == hand.bytes()
-    assert decode(codec, hand.bytes()) == value
-
-
-@given(CREATES)
-def test_create_args(value: CreateArgs) -> None:
-    how, what = value.how
-    hand = Hand().dir_op(value.where).u32(how)
-    both_ways(CREATE_ARGS, value, hand.fixed(what) if isinstance(what, bytes) else hand.sattr(what))
-
-
-@given(MKDIRS)
-def test_mkdir_args(value: MkdirArgs) -> None:
-    both_ways(MKDIR_ARGS, value, Hand().dir_op(value.where).sattr(value.attributes))
-
-
-@given(SYMLINKS)
-def test_symlink_args(value: SymlinkArgs) -> None:
-    link = value.symlink
-    hand = Hand().dir_op(value.where).sattr(link.symlink_attributes).opaque(link.symlink_data)
-    both_ways(SYMLINK_ARGS, value, hand)
-
-
-@given(MKNODS)
-def test_mknod_args(value: MknodArgs) -> None:
-    kind, what = value.what
-    hand = Hand().dir_op(value.where).u32(kind)
-    if isinstance(what, DeviceData):
-        hand.sattr(what.dev_attributes).u32(what.spec.specdata1, what.spec.specdata2)
-    elif what is not None:
-        hand.sattr(what)
-    both_ways(MKNOD_ARGS, value, hand)
-
-
-@given(DIR_OPS)
-def test_remove_args(what: DirOpArgs) -> None:
-    both_ways(REMOVE_ARGS, RemoveArgs(what), Hand().dir_op(what))
-
-
-@given(RENAMES)
-def test_rename_args(value: RenameArgs) -> None:
-    both_ways(RENAME_ARGS, value, Hand().dir_op(value.from_).dir_op(value.to))
-
-
-@given(LINKS)
-def test_link_args(value: LinkArgs) -> None:
-    both_ways(LINK_ARGS, value, Hand().opaque(value.file).dir_op(value.link))
