@@ -130,7 +130,7 @@ def test_every_room_has_a_floor() -> None:
 
 def test_imports_go_down_or_stay_in_the_room() -> None:
     keep(
-        "declare a Protocol where it is needed, and let app.py hand the object over",
+        "declare a Protocol where it is needed, and let app hand the object over",
         (wrong for path in PRODUCT for wrong in misplaced_imports(path)),
     )
 

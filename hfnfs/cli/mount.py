@@ -33,7 +33,7 @@ from hfnfs.host.mount_command import (
 )
 
 if TYPE_CHECKING:
-    from hfnfs.app import Running
+    from hfnfs.app.running import Running
 
 PROGRAM = "hf-mount-nfs"
 SHORT_SHA = 7
@@ -107,7 +107,7 @@ def _reporting(options: MountOptions) -> Iterator[None]:
 
 def _run(config: MountConfig, options: MountOptions) -> None:
     """Mount, or only serve, until it is over."""
-    from hfnfs.app import running
+    from hfnfs.app.running import running
 
     raise_open_files_limit()
     keep_freed_memory()

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hfnfs.app import Running, running
+from hfnfs.app.running import Running, running
 from hfnfs.config import MountConfig
 from hfnfs.demo.looks import Look, MountLook, over_nfs
 from hfnfs.errors import (

@@ -50,7 +50,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Served]:
         all_served.append(Served(config, kind=config.kind or "none"))
         yield all_served[-1]
 
-    monkeypatch.setattr("hfnfs.app.running", running)
+    monkeypatch.setattr("hfnfs.app.running.running", running)
     return all_served
 
 
@@ -153,7 +153,7 @@ def test_each_failure_of_the_far_side_is_one_line_and_a_code(
         raise error
         yield Served(config)
 
-    monkeypatch.setattr("hfnfs.app.running", running)
+    monkeypatch.setattr("hfnfs.app.running.running", running)
     ran = run("repo", "gpt2", stage.mount_point)
     assert (ran.code, len(ran.err)) == (code, 1)
     assert str(error) in ran.err[0]
@@ -239,7 +239,7 @@ def test_no_token_is_in_what_is_said(stage: Stage, monkeypatch: pytest.MonkeyPat
         raise ValueError(f"a bug that shows {config}")
         yield Served(config)
 
-    monkeypatch.setattr("hfnfs.app.running", running)
+    monkeypatch.setattr("hfnfs.app.running.running", running)
     ran = run("-vv", "--hf-token", "hf_secret", "repo", "gpt2", stage.mount_point)
     assert ran.code == 70
     assert "a bug that shows MountConfig" in "\n".join(ran.err)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hfnfs.app import running
+from hfnfs.app.running import running
 from hfnfs.config import MountConfig
 from hfnfs.demo import story
 from hfnfs.demo.looks import MountLook, over_nfs

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from hfnfs.app import Running, running
+from hfnfs.app.running import Running, running
 from hfnfs.config import BLOCK_BYTES, MountConfig
 from hfnfs.disk.extents import DiskExtents
 from hfnfs.localhub.background import HubThread

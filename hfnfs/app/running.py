@@ -10,20 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
-from typing import TypeAlias
 
+from hfnfs.app.ground import Ground, cache_bytes_max, cache_of, far_side, prepared
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
-from hfnfs.disk.extents import DiskExtents
-from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
-from hfnfs.disk.memory import MemoryCache, MemoryExtents
-from hfnfs.disk.records import Records
-from hfnfs.hub.account import find_account, is_offline
-from hfnfs.hub.http import Counters, Http
-from hfnfs.hub.local_cache import blobs_of
-from hfnfs.hub.source import Source, parse
-from hfnfs.hub.xet_reader import HfXetReader
+from hfnfs.hub.http import Counters
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HandleMaker
@@ -31,14 +22,13 @@ from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.portmap import ProgramPortmap2
 from hfnfs.nfs3.program import ProgramNfs3
 from hfnfs.nfs3.waiting import Waiting
-from hfnfs.remote import Remote, Revision
+from hfnfs.remote import Remote
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
 from hfnfs.transfer.blobs import BlobRemote
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
-from hfnfs.transfer.opening import Opening, Prepare, ReadBy
 from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
@@ -51,10 +41,6 @@ from hfnfs.vfs.volume import Volume
 
 # A listing has to stay young for as long as the request that asked for it takes to run again.
 _TTL_S_MIN = 1.0
-# Without a disk cache: the rest is for what is on its way in and out.
-_PART_OF_MEMORY_FOR_BLOCKS = 0.5
-
-Cache: TypeAlias = CacheLayout | MemoryCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +59,10 @@ class Running:
 @asynccontextmanager
 async def running(config: MountConfig, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Serve what `config` says until the block is left. Raises HostError, RemoteError."""
-    cache = await asyncio.to_thread(_cache, config)
+    cache = await asyncio.to_thread(cache_of, config)
     async with (
-        _far_side(config, cache, clock or SystemClock()) as far,
-        _ground(config, cache, far) as ground,
+        far_side(config, cache, clock or SystemClock()) as far,
+        prepared(config, cache, far) as ground,
         _task_group() as tasks,
     ):
         verifier = Verifier(ground.extents)
@@ -104,94 +90,6 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
             )
 
 
-# ---------------------------------------------------------------- what a volume stands on
-
-
-@dataclass(frozen=True, slots=True)
-class _FarSide:
-    """The repo or bucket, and what leads to it."""
-
-    clock: Clock
-    http: Http
-    source: Source  # under its canonical id
-    revision: Revision
-    remote: Remote
-    prepare: Prepare | None  # see Opened
-    identity: str  # the same for every mount of the same thing
-
-    @property
-    def names(self) -> list[bytes]:
-        """Exports besides "/": "me/data" and, for short, "data"."""
-        id_ = self.source.id
-        return [name.encode() for name in dict.fromkeys((id_, id_.rpartition("/")[2]))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """The far side, and the local disk."""
-
-    far: _FarSide
-    extents: DiskExtents | MemoryExtents
-    state: VolumeState
-    blobs: Path | None  # where huggingface_hub keeps the source's
-    hashed_blobs: Records
-
-
-def _cache(config: MountConfig) -> Cache:
-    return open_cache(config.cache_dir) if config.disk_cache else MemoryCache()
-
-
-@asynccontextmanager
-async def _far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIterator[_FarSide]:
-    account = await find_account(
-        clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
-    )
-    source = parse(config.source, config.kind, config.revision, endpoint=account.endpoint)
-    offline = config.offline or await is_offline()
-    async with (
-        Http(
-            clock,
-            connect_timeout_s=config.connect_timeout_s,
-            read_timeout_s=config.read_timeout_s,
-            offline=offline,
-        ) as http,
-        _reader(config, http) as read_by,
-    ):
-        opening = Opening(account, http, cache, clock, read_by)
-        opened = await opening.open(source, offline=offline)
-        identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
-        yield _FarSide(
-            clock, http, opened.source, opened.revision, opened.remote, opened.prepare, identity
-        )
-
-
-@asynccontextmanager
-async def _reader(config: MountConfig, http: Http) -> AsyncIterator[ReadBy | None]:
-    """Who reads Xet content; None: the remote itself."""
-    if config.reader == "hfnfs":
-        yield None
-        return
-    with await asyncio.to_thread(HfXetReader, http) as reader:
-        yield reader.over
-
-
-@asynccontextmanager
-async def _ground(config: MountConfig, cache: Cache, far: _FarSide) -> AsyncIterator[_Ground]:
-    state = await asyncio.to_thread(cache.volume_state, far.identity)
-    extents = cache.extents(_cache_bytes_max(config))
-    try:
-        blobs = await asyncio.to_thread(blobs_of, far.source)
-        yield _Ground(far, extents, state, blobs, cache.hashed_blobs())
-    finally:
-        await asyncio.to_thread(extents.close)
-
-
-def _cache_bytes_max(config: MountConfig) -> int:
-    if config.disk_cache:
-        return config.cache_bytes_max
-    return int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
-
-
 class _Over(Exception):
     """The block was left: what still runs is to be cancelled."""
 
@@ -215,7 +113,7 @@ async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
 # ------------------------------------------------------------------------- building
 
 
-def _volume(config: MountConfig, ground: _Ground) -> Volume:
+def _volume(config: MountConfig, ground: Ground) -> Volume:
     appearance = Appearance(
         fsid=int.from_bytes(ground.state.id),
         uid=config.uid,
@@ -240,7 +138,7 @@ def _volume(config: MountConfig, ground: _Ground) -> Volume:
     )
 
 
-def _with_blobs(ground: _Ground, tasks: asyncio.TaskGroup) -> Remote:
+def _with_blobs(ground: Ground, tasks: asyncio.TaskGroup) -> Remote:
     """The far side, and what `hf download` has brought from there already."""
     far = ground.far
     if ground.blobs is None:
@@ -250,7 +148,7 @@ def _with_blobs(ground: _Ground, tasks: asyncio.TaskGroup) -> Remote:
 
 def _pager(
     config: MountConfig,
-    ground: _Ground,
+    ground: Ground,
     extents: Extents,
     volume: Volume,
     tasks: asyncio.TaskGroup,
@@ -271,7 +169,7 @@ def _pager(
         clock=ground.far.clock,
         tripwires=volume.data.tripwires,
     )
-    whole = WholeFiles(fetcher, extents, _cache_bytes_max(config), tasks)
+    whole = WholeFiles(fetcher, extents, cache_bytes_max(config), tasks)
     ahead: Bringer = EveryFile(whole)
     if config.cache_mode != "file":
         ahead = Foresight(

@@ -1,0 +1,116 @@
+"""What a volume stands on: the far side, and what is kept of it on the local disk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from hfnfs.clock import Clock
+from hfnfs.config import MountConfig
+from hfnfs.disk.extents import DiskExtents
+from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
+from hfnfs.disk.memory import MemoryCache, MemoryExtents
+from hfnfs.disk.records import Records
+from hfnfs.hub.account import find_account, is_offline
+from hfnfs.hub.http import Http
+from hfnfs.hub.local_cache import blobs_of
+from hfnfs.hub.source import Source, parse
+from hfnfs.hub.xet_reader import HfXetReader
+from hfnfs.remote import Remote, Revision
+from hfnfs.transfer.opening import Opening, Prepare, ReadBy
+
+# Without a disk cache: the rest is for what is on its way in and out.
+_PART_OF_MEMORY_FOR_BLOCKS = 0.5
+
+Cache: TypeAlias = CacheLayout | MemoryCache
+
+
+@dataclass(frozen=True, slots=True)
+class FarSide:
+    """The repo or bucket, and what leads to it."""
+
+    clock: Clock
+    http: Http
+    source: Source  # under its canonical id
+    revision: Revision
+    remote: Remote
+    prepare: Prepare | None  # see Opened
+    identity: str  # the same for every mount of the same thing
+
+    @property
+    def names(self) -> list[bytes]:
+        """Exports besides "/": "me/data" and, for short, "data"."""
+        id_ = self.source.id
+        return [name.encode() for name in dict.fromkeys((id_, id_.rpartition("/")[2]))]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The far side, and the local disk."""
+
+    far: FarSide
+    extents: DiskExtents | MemoryExtents
+    state: VolumeState
+    blobs: Path | None  # where huggingface_hub keeps the source's
+    hashed_blobs: Records
+
+
+def cache_of(config: MountConfig) -> Cache:
+    """What keeps what is read. Raises CacheUnusable."""
+    return open_cache(config.cache_dir) if config.disk_cache else MemoryCache()
+
+
+@asynccontextmanager
+async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIterator[FarSide]:
+    """Open the source until the block is left. Raises HostError, RemoteError."""
+    account = await find_account(
+        clock, endpoint=config.endpoint, token=config.token, token_file=config.token_file
+    )
+    source = parse(config.source, config.kind, config.revision, endpoint=account.endpoint)
+    offline = config.offline or await is_offline()
+    async with (
+        Http(
+            clock,
+            connect_timeout_s=config.connect_timeout_s,
+            read_timeout_s=config.read_timeout_s,
+            offline=offline,
+        ) as http,
+        _reader(config, http) as read_by,
+    ):
+        opening = Opening(account, http, cache, clock, read_by)
+        opened = await opening.open(source, offline=offline)
+        identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
+        yield FarSide(
+            clock, http, opened.source, opened.revision, opened.remote, opened.prepare, identity
+        )
+
+
+@asynccontextmanager
+async def _reader(config: MountConfig, http: Http) -> AsyncIterator[ReadBy | None]:
+    """Who reads Xet content; None: the remote itself."""
+    if config.reader == "hfnfs":
+        yield None
+        return
+    with await asyncio.to_thread(HfXetReader, http) as reader:
+        yield reader.over
+
+
+@asynccontextmanager
+async def prepared(config: MountConfig, cache: Cache, far: FarSide) -> AsyncIterator[Ground]:
+    """Have what is kept of the source at hand until the block is left. Raises HostError."""
+    state = await asyncio.to_thread(cache.volume_state, far.identity)
+    extents = cache.extents(cache_bytes_max(config))
+    try:
+        blobs = await asyncio.to_thread(blobs_of, far.source)
+        yield Ground(far, extents, state, blobs, cache.hashed_blobs())
+    finally:
+        await asyncio.to_thread(extents.close)
+
+
+def cache_bytes_max(config: MountConfig) -> int:
+    """What blocks of all contents may take, on disk or in memory."""
+    if config.disk_cache:
+        return config.cache_bytes_max
+    return int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
