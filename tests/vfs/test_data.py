@@ -1,13 +1,16 @@
+from collections.abc import Iterator
 from math import inf
+from pathlib import Path
 
 import pytest
 
 from hfnfs.errors import IsDirectory
-from hfnfs.remote import ContentId
+from hfnfs.remote import EMPTY, ContentId
 from hfnfs.vfs.data import Data
-from hfnfs.vfs.needs import Extent, NotYet, Resident
+from hfnfs.vfs.needs import Extent, NotYet, Resident, Staged
 from hfnfs.vfs.node import Node
 from tests.vfs.builders import SetClock, file, listing, tree
+from tests.vfs.writers import Bench
 
 BYTES = b"0123456789"
 
@@ -94,3 +97,81 @@ def test_who_reads_over_a_tripwire_is_told_of_though_it_has_its_bytes() -> None:
     with pytest.raises(NotYet) as caught:
         data.read(node, 5, 3)
     assert caught.value.need == Extent(node.content, 5, 8)
+
+
+# ------------------------------------------------------------------ through overlays
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.crash()
+
+
+def test_what_was_written_is_read_over_the_base_and_zeros(bench: Bench) -> None:
+    node = bench.file(b"0123456789")
+    bench.writing.write(node, 2, b"AB")
+    bench.writing.write(node, 6, b"C")
+    bench.writing.write(node, 13, b"D")
+    assert bench.read(node) == b"01AB45C789\0\0\0D"
+    assert bench.data.read(node, 3, 4) == (b"B45C", False)
+
+
+def test_a_read_from_one_place_alone_is_handed_on_as_it_is(bench: Bench) -> None:
+    node = bench.file(b"0123456789")
+    bench.writing.write(node, 2, b"ABCD")
+    of_base, _ = bench.data.read(node, 7, 3)
+    assert isinstance(of_base, memoryview)
+    assert of_base.obj is bench.extents.contents[node.content or EMPTY]
+    bench.extents.reads.clear()
+    assert bench.data.read(node, 3, 2) == (b"BC", False)
+    assert bench.extents.reads == []
+
+
+def test_the_base_is_asked_for_once_however_small_its_parts(bench: Bench) -> None:
+    node = bench.file(bytes(100))
+    for offset in range(1, 100, 2):
+        bench.writing.write(node, offset, b"x")
+    bench.extents.reads.clear()
+    assert bench.data.read(node, 1, 98) == (b"x\0" * 49, False)
+    assert bench.extents.reads == [(2, 99)]
+
+
+def test_absent_bytes_of_the_base_are_a_need_and_staged_ones_are_not(bench: Bench) -> None:
+    node = bench.file(b"0123456789")
+    bench.writing.write(node, 2, b"AB")
+    assert node.content is not None
+    bench.extents.absent.add(node.content)
+    assert bench.data.read(node, 2, 2) == (b"AB", False)
+    with pytest.raises(NotYet) as caught:
+        bench.data.read(node, 1, 6)
+    assert caught.value.need == Extent(node.content, 1, 7)
+
+
+def test_staged_bytes_that_are_not_in_memory_are_a_need(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = bench.file(b"0123456789")
+    bench.writing.write(node, 2, b"AB")
+    bench.writing.write(node, 6, b"C")
+    monkeypatch.setattr(bench.staging, "read_resident", lambda *_args: None)
+    with pytest.raises(NotYet) as caught:
+        bench.data.read(node, 0, 10)
+    assert caught.value.need == Staged(node.fileid, 2, 7)
+
+
+def test_a_tripwire_of_the_base_is_told_of_through_an_overlay(bench: Bench) -> None:
+    node = bench.file(b"0123456789")
+    bench.writing.write(node, 9, b"Z")
+    assert node.content is not None
+    bench.data.tripwires[node.content.key] = (3,)
+    with pytest.raises(NotYet) as caught:
+        bench.data.read(node, 2, 8)
+    assert caught.value.need == Extent(node.content, 2, 9)
+
+
+def test_a_file_that_was_never_anything_but_long_is_zeros(bench: Bench) -> None:
+    node = bench.file(b"")
+    bench.writing.truncate(node, 5)
+    assert bench.read(node) == bytes(5)
