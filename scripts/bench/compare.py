@@ -9,6 +9,7 @@ table pools the ratios of all runs, each run's own median in brackets.
     loopback  the same bytes, sent by one sendmsg after the other
     waiting   small calls while READs wait for the Hub, against the same when idle
     rclone    calls against `rclone serve nfs`
+    writes    WRITE with COMMIT and FILE_SYNC, and CREATE, against nfs-ganesha on the same disk
     kernel    cat, find and the load of a model by the Linux NFS client, against nfs-ganesha
 
 Run it by scripts/bench/compare.
@@ -28,12 +29,14 @@ from calls import against_ganesha, against_loopback, against_rclone
 from kernel import by_kernel
 from race import HEAD, Run, row
 from waiting import against_idle
+from writes import by_writing
 
 TABLES: dict[str, Table] = {
     "ganesha": against_ganesha,
     "loopback": against_loopback,
     "waiting": against_idle,
     "rclone": against_rclone,
+    "writes": by_writing,
     "kernel": by_kernel,
 }
 SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40

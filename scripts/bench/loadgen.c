@@ -1,18 +1,24 @@
 /* Load generator: keeps DEPTH calls of one kind outstanding on one connection, over libnfs.
  *
- *   loadgen [-c COPY] [-f FIRST] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE
+ *   loadgen [-c COPY] [-f FIRST] [-n CALLS] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE
  *
- * NAME is an entry of the export's root: a file, or for readdirplus a directory ("." is the root).
- * JOB is one of getattr, lookup, access, read, scatter, readdirplus. SIZE is what a call asks for:
- * bytes of a read or scatter, maxcount of a readdirplus; the others take no notice. read goes
- * through the file from its beginning, again and again; scatter reads the beginning of each BLOCK
- * of it once, in an order without a pattern, from the FIRSTth on. COPY is a local copy of the
- * file: every byte read is compared. All walks of a readdirplus must show equally many entries.
+ * NAME is an entry of the export's root: a file, or for readdirplus and create a directory ("." is
+ * the root). JOB is one of getattr, lookup, access, read, scatter, readdirplus, and of write,
+ * write_sync, create. SIZE is what a call asks for: bytes of a read, scatter or write, maxcount of
+ * a readdirplus; the others take no notice. read goes through the file from its beginning, again
+ * and again; scatter reads the beginning of each BLOCK of it once, in an order without a pattern,
+ * from the FIRSTth on. COPY is a local copy of the file: every byte read is compared. All walks of
+ * a readdirplus must show equally many entries.
  *
- * Prints "begun" when the first calls are out and a tenth of the SECONDS has gone as warm-up, then
- * one line of JSON, of the SECONDS after that: calls, bytes, entries, seconds, cpu_seconds (this
- * client's own), p50_us, p99_us; and of all that was done: all_calls, fastest_us, and walk (entries
- * from a directory's beginning to its end; 0: no walk came to it).
+ * write and write_sync make NAME anew and fill it from its beginning, UNSTABLE or FILE_SYNC, and in
+ * the end COMMIT it, which is part of what is measured; create makes empty files, the FIRSTth of
+ * them first. These want -n: all ends after so many CALLS, whatever the SECONDS, and is measured
+ * from the first call to the last answer.
+ *
+ * Without -n, prints "begun" when the first calls are out and a tenth of the SECONDS has gone as
+ * warm-up. Then one line of JSON, of the SECONDS after that: calls, bytes, entries, seconds,
+ * cpu_seconds (this client's own), p50_us, p99_us; and of all that was done: all_calls, fastest_us,
+ * and walk (entries from a directory's beginning to its end; 0: no walk came to it).
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -54,14 +60,17 @@ struct kind {
     const char *name;
     int (*send)(struct slot *);
     void (*received)(struct slot *, void *reply); /* NULL: nothing to take from the reply */
+    int writes;                                   /* NAME is made, and committed in the end */
 };
 
 static struct rpc_context *rpc;
 static struct handle root, object;
 static char *entry_name;
 static const struct kind *kind;
-static uint64_t size, file_size, next_offset, next_block;
+static uint64_t size, file_size, next_offset, next_block, calls_left = UINT64_MAX;
 static const char *check;
+static char *noise;             /* what is written: SIZE bytes that do not compress */
+static char write_verifier[8];
 static struct slot *slots;
 static int flying, stopping, counting;
 static uint64_t calls, all_calls, bytes, entries, walk;
@@ -193,17 +202,75 @@ static void received_readdirplus(struct slot *slot, void *reply)
     memset(slot->verifier, 0, sizeof slot->verifier);
 }
 
+static int write_next(struct slot *slot, stable_how stable)
+{
+    slot->offset = next_offset;
+    next_offset += size;
+    memcpy(noise, &slot->offset, sizeof slot->offset); /* no two pieces are the same */
+    WRITE3args args = {.file = fh(&object), .offset = slot->offset, .count = size, .stable = stable};
+    args.data.data_len = size;
+    args.data.data_val = noise;
+    return rpc_nfs3_write_async(rpc, done, &args, slot);
+}
+
+static int send_write(struct slot *slot)
+{
+    return write_next(slot, UNSTABLE);
+}
+
+static int send_write_sync(struct slot *slot)
+{
+    return write_next(slot, FILE_SYNC);
+}
+
+static void same_verifier(const char *verifier)
+{
+    static const char none[8];
+    if (memcmp(write_verifier, none, 8) && memcmp(write_verifier, verifier, 8))
+        die("write", "another verifier than before");
+    memcpy(write_verifier, verifier, 8);
+}
+
+static void received_write(struct slot *slot, void *reply)
+{
+    WRITE3resok *ok = &((WRITE3res *)reply)->WRITE3res_u.resok;
+    (void)slot;
+    if (ok->count != size)
+        die("write", "not all was taken");
+    if (kind->send == send_write_sync && ok->committed != FILE_SYNC)
+        die("write", "not as stable as was asked for");
+    same_verifier(ok->verf);
+    if (counting)
+        bytes += ok->count;
+}
+
+static int send_create(struct slot *slot)
+{
+    char name[32];
+    snprintf(name, sizeof name, "made-%08lu", next_block++);
+    CREATE3args args = {.where = {.dir = fh(&object), .name = name}, .how = {.mode = GUARDED}};
+    args.how.createhow3_u.g_obj_attributes.mode.set_it = 1;
+    args.how.createhow3_u.g_obj_attributes.mode.set_mode3_u.mode = 0644;
+    return rpc_nfs3_create_async(rpc, done, &args, slot);
+}
+
 static const struct kind KINDS[] = {
-    {"getattr", send_getattr, NULL},
-    {"lookup", send_lookup, NULL},
-    {"access", send_access, NULL},
-    {"read", send_read, received_read},
-    {"scatter", send_scatter, received_read},
-    {"readdirplus", send_readdirplus, received_readdirplus},
+    {"getattr", send_getattr, NULL, 0},
+    {"lookup", send_lookup, NULL, 0},
+    {"access", send_access, NULL, 0},
+    {"read", send_read, received_read, 0},
+    {"scatter", send_scatter, received_read, 0},
+    {"readdirplus", send_readdirplus, received_readdirplus, 0},
+    {"write", send_write, received_write, 1},
+    {"write_sync", send_write_sync, received_write, 1},
+    {"create", send_create, NULL, 0},
 };
 
 static void launch(struct slot *slot)
 {
+    if (!calls_left)
+        return;
+    calls_left--;
     slot->sent = now();
     if (kind->send(slot))
         die(kind->name, rpc_get_error(rpc));
@@ -271,12 +338,56 @@ static void found(struct rpc_context *context, int status, void *data, void *pri
     waiting = 0;
 }
 
+static void made(struct rpc_context *context, int status, void *data, void *private_data)
+{
+    CREATE3res *reply = data;
+    (void)context, (void)private_data;
+    if (status != RPC_STATUS_SUCCESS || reply->status != NFS3_OK)
+        die(entry_name, status ? "no reply" : nfsstat3_to_str(reply->status));
+    CREATE3resok *ok = &reply->CREATE3res_u.resok;
+    if (!ok->obj.handle_follows)
+        die(entry_name, "no handle");
+    nfs_fh3 *given = &ok->obj.post_op_fh3_u.handle;
+    keep(&object, given->data.data_val, given->data.data_len);
+    waiting = 0;
+}
+
+static void committed(struct rpc_context *context, int status, void *data, void *private_data)
+{
+    COMMIT3res *reply = data;
+    (void)context, (void)private_data;
+    if (status != RPC_STATUS_SUCCESS || reply->status != NFS3_OK)
+        die("commit", status ? "no reply" : nfsstat3_to_str(reply->status));
+    same_verifier(reply->COMMIT3res_u.resok.verf);
+    waiting = 0;
+}
+
 static void await(int refused)
 {
     if (refused)
         die("call", rpc_get_error(rpc));
     for (waiting = 1; waiting;)
         turn();
+}
+
+static void make_object(void)
+{
+    CREATE3args args = {.where = {.dir = fh(&root), .name = entry_name}, .how = {.mode = UNCHECKED}};
+    sattr3 *wanted = &args.how.createhow3_u.obj_attributes;
+    wanted->mode.set_it = wanted->size.set_it = 1;
+    wanted->mode.set_mode3_u.mode = 0644;
+    await(rpc_nfs3_create_async(rpc, made, &args, NULL));
+    int dice = open("/dev/urandom", O_RDONLY);
+    noise = malloc(size);
+    if (dice < 0 || !noise || read(dice, noise, size) != (ssize_t)size || size < 8)
+        die("noise", "cannot be made");
+    close(dice);
+}
+
+static void commit_object(void)
+{
+    COMMIT3args args = {.file = fh(&object)};
+    await(rpc_nfs3_commit_async(rpc, committed, &args, NULL));
 }
 
 static void open_object(int nfs_port, int mount_port, char *export)
@@ -287,6 +398,10 @@ static void open_object(int nfs_port, int mount_port, char *export)
     rpc_destroy_context(rpc);
     rpc = rpc_init_context();
     await(rpc_connect_async(rpc, "127.0.0.1", nfs_port, connected, NULL));
+    if (kind->writes) {
+        make_object();
+        return;
+    }
     LOOKUP3args args = {.what = {.dir = fh(&root), .name = entry_name}};
     await(rpc_nfs3_lookup_async(rpc, found, &args, NULL));
 }
@@ -316,10 +431,20 @@ static double percentile_us(double share)
 
 static void usage(void)
 {
-    die("usage", "[-c COPY] [-f FIRST] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE");
+    die("usage", "[-c COPY] [-f FIRST] [-n CALLS] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE");
 }
 
-static void measure(double seconds)
+static void tell(double seconds, double cpu_seconds)
+{
+    qsort(latencies, calls < LATENCIES_MAX ? calls : LATENCIES_MAX, sizeof *latencies, by_value);
+    printf("{\"calls\": %lu, \"bytes\": %lu, \"entries\": %lu, \"seconds\": %.6f, "
+           "\"cpu_seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu, "
+           "\"fastest_us\": %.1f, \"walk\": %lu}\n",
+           calls, bytes, entries, seconds, cpu_seconds, percentile_us(0.5), percentile_us(0.99),
+           all_calls, fastest * 1e6, walk);
+}
+
+static void measure_for(double seconds)
 {
     for (double begin = now(); now() < begin + seconds / 10;)
         turn();
@@ -334,23 +459,32 @@ static void measure(double seconds)
     stopping = 1;
     while (flying)
         turn();
+    tell(end - begin, cpu);
+}
 
-    qsort(latencies, calls < LATENCIES_MAX ? calls : LATENCIES_MAX, sizeof *latencies, by_value);
-    printf("{\"calls\": %lu, \"bytes\": %lu, \"entries\": %lu, \"seconds\": %.6f, "
-           "\"cpu_seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu, "
-           "\"fastest_us\": %.1f, \"walk\": %lu}\n",
-           calls, bytes, entries, end - begin, cpu, percentile_us(0.5), percentile_us(0.99),
-           all_calls, fastest * 1e6, walk);
+static void measure_all(int depth)
+{
+    counting = 1;
+    double begin = now(), cpu = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    for (int i = 0; i < depth; i++)
+        launch(&slots[i]);
+    while (flying)
+        turn();
+    if (kind->writes)
+        commit_object();
+    tell(now() - begin, clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 }
 
 int main(int argc, char **argv)
 {
     const char *copy = NULL;
-    for (int option; (option = getopt(argc, argv, "c:f:")) != -1;)
+    for (int option; (option = getopt(argc, argv, "c:f:n:")) != -1;)
         if (option == 'c')
             copy = optarg;
         else if (option == 'f')
             next_block = strtoull(optarg, NULL, 10);
+        else if (option == 'n')
+            calls_left = strtoull(optarg, NULL, 10);
         else
             usage();
     if (argc - optind != 8)
@@ -370,8 +504,12 @@ int main(int argc, char **argv)
         map_copy(copy);
     slots = calloc(depth, sizeof *slots);
     latencies = malloc(LATENCIES_MAX * sizeof *latencies);
+    if (calls_left != UINT64_MAX) {
+        measure_all(depth);
+        return 0;
+    }
     for (int i = 0; i < depth; i++)
         launch(&slots[i]);
-    measure(seconds);
+    measure_for(seconds);
     return 0;
 }
