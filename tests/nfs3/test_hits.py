@@ -9,6 +9,7 @@ import pytest
 
 from hfnfs.nfs3.client import NfsClient
 from hfnfs.rpc.server import RpcServer
+from tests.nfs3.changes import Changes
 from tests.nfs3.desk import Desk
 
 
@@ -47,3 +48,14 @@ async def test_a_hit_makes_no_task_and_a_miss_makes_one(times: int) -> None:
             await client.read(handle, 0, 100_000)
             assert len([e async for e in client.readdirplus(root)]) == 4  # missed once
         assert tasks.started == 3
+
+
+async def test_an_unstable_write_makes_no_task_and_a_commit_makes_one() -> None:
+    async with served(Desk({"file": b""}, changes=Changes())) as (client, tasks):
+        handle = await client.lookup(await client.mount(), b"file")
+        started = tasks.started
+        for offset in range(20):
+            await client.write(handle, offset, b"x")
+        assert tasks.started == started
+        await client.commit(handle)
+        assert tasks.started == started + 1

@@ -25,6 +25,7 @@ from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import NfsTime3
 from hfnfs.rpc.xdr import decode, encode
 from tests.nfs3.by_hand import TIMES, U32, U64, Hand
+from tests.nfs3.changes import Changes
 from tests.nfs3.desk import Desk, ok
 
 MIB = 1 << 20
@@ -63,6 +64,13 @@ async def test_fsinfo_tells_what_the_server_likes() -> None:
         time_delta=NfsTime3(0, 1),
         properties=8,
     )
+
+
+async def test_fsinfo_of_a_volume_that_takes_changes_tells_what_can_be_changed() -> None:
+    desk = Desk(changes=Changes())
+    result = ok(await desk.call("FSINFO", FsinfoArgs(desk.root), CALLS["FSINFO"][1]))
+    assert result.time_delta == NfsTime3(0, 1_000_000)
+    assert result.properties == 0x01 | 0x02 | 0x08 | 0x10  # link, symlink, homogeneous, times
 
 
 async def test_pathconf_tells_of_names() -> None:

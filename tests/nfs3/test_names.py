@@ -23,6 +23,7 @@ from hfnfs.nfs3.types import (
 )
 from hfnfs.rpc.xdr import decode, encode
 from hfnfs.vfs.needs import Named
+from hfnfs.vfs.node import FileType, Symlink
 from tests.nfs3.by_hand import (
     DIR_OPS,
     NAMES,
@@ -139,6 +140,16 @@ def test_lookup_result_by_hand_is_as_declared(handle: bytes, node: bytes, direct
 
 
 # ---------------------------------------------------------------- READLINK
+
+
+async def test_readlink_gives_what_the_link_says() -> None:
+    desk = Desk()
+    root = desk.volume.root
+    link = desk.volume.tree.nodes.make(FileType.LNK, root, "link")
+    assert isinstance(link, Symlink)
+    link.target = b"../elsewhere"
+    result = ok(await desk.call("READLINK", ReadlinkArgs(desk.export.handle_of(link)), READLINK))
+    assert result == ReadlinkOk(link.fattr3, b"../elsewhere")
 
 
 async def test_readlink_of_what_is_no_link_is_inval() -> None:
