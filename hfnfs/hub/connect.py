@@ -37,18 +37,22 @@ from hfnfs.remote import (
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-async def connect(source: Source, account: Account, http: Http) -> "RepoRemote | BucketRemote":
+async def connect(
+    source: Source, account: Account, http: Http, *, folder_may_miss: bool = False
+) -> "RepoRemote | BucketRemote":
     """The remote that `source` names, there and readable. Raises RemoteError.
 
-    A repo's is pinned to the commit that its revision is at now; see probe.
+    A repo's is pinned to the commit that its revision is at now; see probe. `folder_may_miss`: a
+    folder of a bucket need not be there, as it comes with its first file.
     """
     api = Api(source, account, http)
     try:
-        return await _connected(api)
+        return await _connected(api, folder_may_miss=folder_may_miss)
     except SourceMissing as missing:
         if source.alternative is not None:
             try:
-                return await _connected(api.about(source.alternative))
+                alternative = api.about(source.alternative)
+                return await _connected(alternative, folder_may_miss=folder_may_miss)
             except SourceMissing:
                 pass  # neither reading exists; the first is what most users mean
         raise await _better(missing, api) from None
@@ -216,7 +220,7 @@ class _Seen(NamedTuple):
     is_gated: bool
 
 
-async def _connected(api: Api) -> RepoRemote | BucketRemote:
+async def _connected(api: Api, *, folder_may_miss: bool) -> RepoRemote | BucketRemote:
     source, revision, is_gated = await _look(api)
     api = api.about(source)
     folder = source.subfolder
@@ -224,7 +228,8 @@ async def _connected(api: Api) -> RepoRemote | BucketRemote:
         tree = BucketTree(api)
         if folder:
             _check_folder(source, (await tree.find([folder])).get(folder))
-            await tree.list(folder)
+            if not folder_may_miss:
+                await tree.list(folder)
         bucket = BucketRemote(api)
         await bucket.prepare()
         return bucket

@@ -2,7 +2,8 @@
 
 What cannot change is asked once and for ever: listings and entries of a commit are answered from
 disk. What can (a bucket) is asked each time; only while the far side gives no answer at all is
-what it said last shown in its place, with a warning. A refusal (401, 403, 404) is an answer.
+what it said last given in its place, as an error that has it, so that nobody takes it for how
+things are. A refusal (401, 403, 404) is an answer.
 """
 
 import asyncio
@@ -20,6 +21,29 @@ Found = Mapping[str, RemoteEntry | None]
 UNREACHABLE = (RemoteUnavailable, Offline)
 
 _log = logging.getLogger(__name__)
+
+
+class Recalled(RemoteUnavailable):
+    """No answer, and what it was the last time."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+
+
+class RecalledListing(Recalled):
+    """Of a directory."""
+
+    def __init__(self, error: Exception, listing: Listing) -> None:
+        super().__init__(error)
+        self.listing = listing
+
+
+class RecalledNames(Recalled):
+    """Of single paths; None: all of their directory may be recalled."""
+
+    def __init__(self, error: Exception, found: Found | None) -> None:
+        super().__init__(error)
+        self.found = found
 
 
 class _Answer(NamedTuple):
@@ -56,7 +80,7 @@ class KeptRemote:
         return self._remote.open(content, start, end)
 
     async def list(self, directory: str) -> Listing:
-        """All entries of `directory`. Raises RemoteEntryMissing."""
+        """All entries of `directory`. Raises RemoteEntryMissing, RecalledListing."""
         if self.immutable and (kept := await self._kept_listing(directory)) is not None:
             return kept
         try:
@@ -66,7 +90,7 @@ class KeptRemote:
             if kept is None:
                 raise
             self._show_what_was(error)
-            return kept
+            raise RecalledListing(error, kept) from error
         self._is_reached()
         where = self._whole(directory)
         await self._keep(
@@ -75,7 +99,10 @@ class KeptRemote:
         return listing
 
     async def find(self, paths: Sequence[str]) -> Found | None:
-        """The entries of `paths`, None for what is not there; None in all: list instead."""
+        """The entries of `paths`, None for what is not there; None in all: list instead.
+
+        Raises RecalledNames.
+        """
         if self.immutable and (kept := await self._kept_entries(paths)) is not None:
             return kept.found
         try:
@@ -85,7 +112,7 @@ class KeptRemote:
             if kept is None:
                 raise
             self._show_what_was(error)
-            return kept.found
+            raise RecalledNames(error, kept.found) from error
         self._is_reached()
         if found:
             await self._keep(lambda now_ns: self._keep_entries(found, now_ns))

@@ -2,18 +2,30 @@
 
 One listing of a directory flies at a time and serves all who want it. Names of a directory that
 are asked for while its last request for names is flying go together in the next one.
+
+While the far side gives no answer, what is shown stays as it is, and is believed a while longer;
+what is not is shown as it was when it was last asked for, if that is known.
 """
 
 import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from hfnfs.clock import Clock
-from hfnfs.errors import RemoteCorrupt, RemoteUnavailable, StaleHandle
-from hfnfs.remote import Remote
+from hfnfs.errors import (
+    RemoteCorrupt,
+    RemoteEntryMissing,
+    RemoteError,
+    RemoteUnavailable,
+    StaleHandle,
+)
+from hfnfs.remote import Listing, Remote
+from hfnfs.transfer.kept import UNREACHABLE, Found, RecalledListing, RecalledNames
+from hfnfs.transfer.side_by_side import side_by_side
 from hfnfs.transfer.single_flight import SingleFlight
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.tree import Tree
@@ -38,6 +50,13 @@ class _Batch:
         return f"names of {self.directory:x}"
 
 
+class _Answer(NamedTuple):
+    """What became of a request for a listing."""
+
+    asked_at: float  # monotonic seconds
+    failure: RemoteError | None  # None: the far side answered
+
+
 class Listings:
     """Asks the far side what directories hold, and shows it to the tree."""
 
@@ -49,13 +68,15 @@ class Listings:
         clock: Clock,
         tasks: asyncio.TaskGroup,
         stall_timeout_s: float,
+        at_once: int = 4,
     ) -> None:
+        self._at_once = at_once  # directories below one, listed for one who wants all of them
         self._remote = remote
         self._tree = tree
         self._clock = clock
         self._stall_timeout_s = stall_timeout_s
         self._slices = 0  # of listings taken in
-        self._list: SingleFlight[int, float] = SingleFlight(tasks, self._list_now)
+        self._list: SingleFlight[int, _Answer] = SingleFlight(tasks, self._list_now)
         self._find: SingleFlight[_Batch, None] = SingleFlight(tasks, self._find_in_turn)
         self._filling: dict[int, _Batch] = {}  # batches that have not left yet
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -65,9 +86,33 @@ class Listings:
 
         Raises RemoteError, StaleHandle.
         """
-        asked_at = await self._list(directory)
-        if asked_at < not_before:  # it was flying when we came: the next one is ours
-            await self._list(directory)
+        await self._listed(directory, not_before)
+
+    async def renewed(self, directory: int, not_before: float) -> None:
+        """The same; raises RemoteError also where old names are shown for want of an answer."""
+        answer = await self._listed(directory, not_before)
+        if answer.failure is not None:
+            raise answer.failure
+
+    async def all_listed(self, directory: int, not_before: float) -> None:
+        """Show such listings of the directory and of all below it.
+
+        Raises RemoteError, StaleHandle (of the directory itself).
+        """
+        level = [self._directory(directory)]
+        while level:
+            await side_by_side(
+                [each.fileid for each in level if (each.listed_at or -inf) <= not_before],
+                lambda fileid: self._listed_below(fileid, directory, not_before),
+                at_once=self._at_once,
+            )
+            below = [node for each in level for node in each.children.values()]
+            level = [node for node in below if isinstance(node, Directory)]
+
+    @property
+    def flying(self) -> list[int]:
+        """The directories whose listing is being asked for."""
+        return self._list.flying
 
     async def named(self, directory: int, name: bytes) -> None:
         """Show what the directory has under that name, or that it has nothing.
@@ -84,19 +129,64 @@ class Listings:
         batch.names.add(name)
         await self._find(batch)
 
-    async def _list_now(self, fileid: int) -> float:
-        """List, show, and give the time (monotonic seconds) of the asking."""
-        path = self._tree.path(self._directory(fileid))
+    async def _listed(self, directory: int, not_before: float) -> _Answer:
+        answer = await self._list(directory)
+        if answer.asked_at < not_before:  # it was flying when we came: the next one is ours
+            answer = await self._list(directory)
+        return answer
+
+    async def _listed_below(self, fileid: int, top: int, not_before: float) -> None:
+        """List a directory below another one; that it is gone is no failure."""
+        try:
+            await self._listed(fileid, not_before)
+        except (StaleHandle, RemoteEntryMissing):
+            if fileid == top:
+                raise
+
+    async def _list_now(self, fileid: int) -> _Answer:
+        """List and show."""
+        directory = self._directory(fileid)
         asked_at = self._clock.now()
-        async with self._patience(f"listing of {path!r}"):
-            listing = await self._remote.list(path)
-        for _ in self._tree.applying(self._directory(fileid), listing):
+        try:
+            listing = await self._ask(directory, asked_at)
+        except UNREACHABLE as error:
+            directory = self._directory(fileid)
+            if directory.listed_at is not None:
+                # What is shown is no older, and has in it what was changed here.
+                directory.listed_at = self._clock.now()
+            elif isinstance(error, RecalledListing):
+                await self._show(fileid, error.listing, -inf)
+            else:
+                raise
+            return _Answer(asked_at, error)
+        await self._show(fileid, listing, asked_at)
+        return _Answer(asked_at, None)
+
+    async def _ask(self, directory: Directory, asked_at: float) -> Listing:
+        """What the far side has in a directory; nothing if it has none that must be shown."""
+        path = self._tree.path(directory)
+        try:
+            async with self._patience(f"listing of {path!r}"):
+                return await self._remote.list(path)
+        except RemoteEntryMissing:
+            if not self._is_ours(directory) and directory.parent is not None:
+                await self.listed(directory.parent.fileid, asked_at)
+                if self._tree.node_by_fileid(directory.fileid) is not directory:
+                    raise
+            return Listing("", {})
+
+    def _is_ours(self, directory: Directory) -> bool:
+        """Whether it is shown also while the far side has nothing in it."""
+        ours = self._tree.ours
+        return ours is not None and directory in ours.local
+
+    async def _show(self, fileid: int, listing: Listing, asked_at: float) -> None:
+        for _ in self._tree.applying(self._directory(fileid), listing, asked_at):
             self._slices += 1
             if self._slices % _SLICES_BETWEEN_FREEZES == 0:
                 gc.freeze()
             await asyncio.sleep(0)  # others are served in between
         self._tree.trim()
-        return asked_at
 
     async def _find_in_turn(self, batch: _Batch) -> None:
         async with batch.turn:
@@ -116,8 +206,18 @@ class Listings:
                 paths[name] = path
         if not paths:
             return
-        async with self._patience(f"lookup in {base!r}"):
-            found = await self._remote.find(list(paths.values()))
+        asked_at = self._clock.now()
+        found: Found | None
+        try:
+            async with self._patience(f"lookup in {base!r}"):
+                found = await self._remote.find(list(paths.values()))
+        except UNREACHABLE as error:
+            self._believe_names(self._directory(batch.directory), paths)
+            if not paths:
+                return
+            if not isinstance(error, RecalledNames):
+                raise
+            found, asked_at = error.found, -inf
         directory = self._directory(batch.directory)
         if found is None or any(path not in found for path in paths.values()):
             await self._list(batch.directory)  # it tells all about them
@@ -126,7 +226,15 @@ class Listings:
             entry = found[path]
             if entry is not None and entry.name.encode() != name:
                 raise RemoteCorrupt(f"asked for {path!r}, was told of {entry.name!r}")
-            self._tree.apply_found(directory, name, entry)
+            self._tree.apply_found(directory, name, entry, asked_at)
+
+    def _believe_names(self, directory: Directory, paths: dict[bytes, str]) -> None:
+        """Leave what is shown of some names as it is, and take them out."""
+        for name in list(paths):
+            is_known = name in directory.asked or name in directory.children
+            if is_known or directory.listed_at is not None:
+                directory.asked[name] = self._clock.now()
+                del paths[name]
 
     def _directory(self, fileid: int) -> Directory:
         node = self._tree.node_by_fileid(fileid)

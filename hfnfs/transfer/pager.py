@@ -22,6 +22,7 @@ from hfnfs.vfs.needs import (
     Resident,
     Staged,
     StagingRoom,
+    Subtree,
     Synced,
 )
 from hfnfs.vfs.ports import Extents
@@ -65,6 +66,9 @@ class RemotePager:
                 yield
             case Listed(directory, not_before):
                 await self._listings.listed(directory, not_before)
+                yield
+            case Subtree(directory, not_before):
+                await self._listings.all_listed(directory, not_before)
                 yield
             case Staged() | Synced() | StagingRoom() | Cloned() | Durable() | Journaled():
                 assert self._local is not None, "what cannot be changed has no such needs"

@@ -26,6 +26,11 @@ class SingleFlight(Generic[K, V]):
         """Whether the job of that key runs just now."""
         return key in self._flying
 
+    @property
+    def flying(self) -> list[K]:
+        """The keys whose jobs run just now."""
+        return list(self._flying)
+
     async def __call__(self, key: K) -> V:
         """The outcome of the job of that key, the running one if there is one."""
         future = self._flying.get(key)

@@ -151,6 +151,21 @@ async def test_a_folder_of_a_bucket_is_seen_as_the_whole(local: Hub) -> None:
     assert await remote.find(["a", "b"]) == {"a": (await remote.list("")).entries["a"]}
 
 
+async def test_a_folder_of_a_bucket_to_be_filled_need_not_be_there(local: Hub) -> None:
+    account = account_at(local.hub.endpoint, local.clock, DEFAULT_TOKEN)
+
+    async def folder(path: str) -> Remote:
+        source = parse(f"local/data/{path}", "bucket")
+        return await connect(source, account, local.http, folder_may_miss=True)
+
+    remote = await folder("to/come")
+    assert (await remote.list("")).entries == {}
+    await local.hub.put("local/data", {"to/come/first": b"1"})
+    assert await names(remote) == {"first"}
+    with pytest.raises(RemoteEntryMissing, match="is a file"):
+        await folder("log.txt")
+
+
 async def test_the_mounted_folder_of_a_bucket_stays_when_it_is_emptied(local: Hub) -> None:
     remote = await local.connect("local/data/log", "bucket", DEFAULT_TOKEN)
     await local.hub.delete("local/data", ["log/a"])

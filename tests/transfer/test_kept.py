@@ -20,7 +20,7 @@ from hfnfs.errors import (
     SourceMissing,
 )
 from hfnfs.remote import Listing, Revision
-from hfnfs.transfer.kept import KeptRemote, NoRemote
+from hfnfs.transfer.kept import KeptRemote, NoRemote, RecalledListing, RecalledNames
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote
 
@@ -131,16 +131,20 @@ async def test_names_of_a_bucket_are_asked_for_each_time(bucket: Side) -> None:
 
 
 @pytest.mark.parametrize("error", [RemoteUnavailable("no answer"), Offline("as told")])
-async def test_while_nobody_answers_names_are_shown_as_they_were(
+async def test_while_nobody_answers_names_are_recalled_as_they_were(
     bucket: Side, error: RemoteError, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = await bucket.kept.list("")
     found = await bucket.kept.find(["sub/c"])
     bucket.remote.failures = {"list": [error] * 2, "find": [error] * 2}
-    assert listed(await bucket.kept.list("")) == listed(first)
-    assert listed(await bucket.mounted().list("")) == listed(first)
-    assert await bucket.kept.find(["sub/c"]) == found
-    assert await bucket.kept.find(["a"]) is None, "its directory is listed"
+    for kept in (bucket.kept, bucket.mounted()):
+        with pytest.raises(RecalledListing, match=str(error)) as was:
+            await kept.list("")
+        assert listed(was.value.listing) == listed(first)
+    for path, known in {"sub/c": found, "a": None}.items():  # of "a", the directory is listed
+        with pytest.raises(RecalledNames, match=str(error)) as names:
+            await bucket.kept.find([path])
+        assert names.value.found == known
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert [text for text in said if "as they were" in text] == said
     assert len(said) == 2, "once for each mount"
@@ -175,7 +179,9 @@ async def test_names_may_be_kept_in_memory_alone(bucket: Side) -> None:
     )
     first = await kept.list("")
     bucket.remote.failures["list"] = [GONE]
-    assert listed(await kept.list("")) == listed(first)
+    with pytest.raises(RecalledListing) as was:
+        await kept.list("")
+    assert listed(was.value.listing) == listed(first)
     assert not bucket.directory.exists()
 
 

@@ -1,14 +1,25 @@
 import asyncio
 from collections.abc import Awaitable
 from itertools import pairwise
+from math import inf
 
 import pytest
 
-from hfnfs.errors import NoEntry, RemoteCorrupt, RemoteUnavailable, StaleHandle
+from hfnfs.disk.names import KeptNames
+from hfnfs.disk.records import MemoryRecords
+from hfnfs.errors import (
+    NoEntry,
+    RemoteCorrupt,
+    RemoteEntryMissing,
+    RemoteUnavailable,
+    StaleHandle,
+)
 from hfnfs.remote import Kind, Listing, RemoteEntry
+from hfnfs.transfer.kept import KeptRemote
 from hfnfs.transfer.listings import Listings
+from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.needs import Listed, Named, NotYet
-from hfnfs.vfs.node import Node
+from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.tree import Freshness, Tree
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote
@@ -28,6 +39,7 @@ class Side:
         patience_s: float = 60.0,
         nodes_soft_max: int = 1000,
     ):
+        self.tasks = tasks
         self.clock = FakeClock()
         self.remote = FakeRemote(FILES)
         freshness = Freshness(ttl_s, 3, nodes_soft_max)
@@ -265,6 +277,210 @@ async def test_a_directory_that_goes_while_it_is_listed_is_stale() -> None:
         side.tree.apply_listing(side.tree.root, Listing("", {}))
         side.remote.gate.open()
         await until(caller.done)
+
+
+# ------------------------------------------------------------ a far side that is away
+
+
+class Ours:
+    """vfs.ours.Claims: names that are decided here, and until when others' answers are older."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.settled: dict[str, float] = {}
+
+    def claims(self, directory: str, asked_at: float) -> set[str]:
+        paths = [*self.held, *self.settled]
+        return {
+            path.rpartition("/")[2]
+            for path in paths
+            if path.rpartition("/")[0] == directory and self.claim(path, asked_at)
+        }
+
+    def claim(self, path: str, asked_at: float) -> bool:
+        return path in self.held or self.settled.get(path, -inf) >= asked_at
+
+
+def recalling(side: Side, claims: Ours | None = None) -> None:
+    """Let the side's far side be a bucket whose names are kept, and give it a new tree."""
+    side.remote.immutable = False
+    kept = KeptRemote(
+        side.remote, KeptNames(MemoryRecords(1 << 20)), revision="", folder="", clock=side.clock
+    )
+    freshness = Freshness(10.0, 3, 1000)
+    side.tree = Tree(
+        APPEARANCE, freshness, boot_verifier=b"bootboot", clock=side.clock, claims=claims
+    )
+    side.listings = Listings(
+        kept, side.tree, clock=side.clock, tasks=side.tasks, stall_timeout_s=60.0
+    )
+
+
+GONE = RemoteUnavailable("no answer")
+
+
+async def test_while_nobody_answers_names_are_shown_as_they_were() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        recalling(side)
+        await side.listings.listed(side.root, 0)
+        await side.listings.named((await side.lookup(b"sub")).fileid, b"c")
+        side.tree = Tree(
+            APPEARANCE, Freshness(10.0, 3), boot_verifier=b"bootboot", clock=side.clock
+        )
+        side.listings._tree = side.tree
+        side.remote.failures = {"list": [GONE] * 9, "find": [GONE] * 9}
+        await side.listings.listed(side.root, 0)
+        sub = await side.lookup(b"sub")
+        assert (await side.lookup(b"c", sub)).size == 3
+
+
+async def test_while_nobody_answers_what_is_shown_stays() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side, claims = Side(tasks), Ours()
+        recalling(side, claims)
+        await side.listings.listed(side.root, 0)
+        sub = await side.lookup(b"sub")
+        await side.lookup(b"c", sub)
+        assert isinstance(sub, Directory)
+        for directory in (side.tree.root, sub):  # made here, and on the Hub for an hour
+            ours = side.tree.nodes.make(FileType.REG, directory, side.tree.path(directory) + "new")
+            ours.name = b"new"
+            side.tree.adopt(directory, ours)
+        side.clock.advance(3600)
+        side.remote.failures = {"list": [GONE] * 9, "find": [GONE] * 9}
+        await side.listings.listed(side.root, side.clock.now())
+        assert b"new" in side.tree.root.children
+        assert await side.lookup(b"new")
+        for name in (b"new", b"c"):
+            await side.listings.named(sub.fileid, name)
+        assert {b"new", b"c"} <= sub.children.keys()
+        with pytest.raises(RemoteUnavailable):
+            await side.listings.renewed(side.root, side.clock.now())
+
+
+# ---------------------------------------------------------------- what is ours to decide
+
+
+async def test_w22_what_was_asked_before_our_commit_does_not_undo_it() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side, claims = Side(tasks), Ours()
+        recalling(side, claims)
+        await side.listings.listed(side.root, 0)
+        side.remote.gate.close()
+        listing = tasks.create_task(side.listings.listed(side.root, side.clock.now()))
+        await until(lambda: side.remote.gate.waiting == 1)
+        side.clock.advance(1)
+        ours = side.tree.nodes.make(FileType.REG, side.tree.root, "new")
+        side.tree.adopt(side.tree.root, ours)
+        claims.settled["new"] = side.clock.now()
+        side.remote.gate.open()
+        await listing
+        assert side.tree.root.children[b"new"] is ours
+        side.clock.advance(1)
+        await side.listings.listed(side.root, side.clock.now())
+        assert b"new" not in side.tree.root.children, "what is asked later says how it is"
+
+
+async def test_w22_a_name_that_was_asked_for_before_our_commit_does_not_undo_it() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side, claims = Side(tasks), Ours()
+        recalling(side, claims)
+        side.remote.gate.close()
+        answer = tasks.create_task(side.listings.named(side.root, b"new"))
+        await until(lambda: side.remote.gate.waiting == 1)
+        side.clock.advance(1)
+        ours = side.tree.nodes.make(FileType.REG, side.tree.root, "new")
+        side.tree.adopt(side.tree.root, ours)
+        claims.settled["new"] = side.clock.now()
+        side.remote.gate.open()
+        await answer
+        assert side.tree.root.children[b"new"] is ours
+
+
+async def test_a_directory_that_only_we_have_lists_as_empty() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        recalling(side, Ours())
+        mine = side.tree.nodes.make(FileType.DIR, side.tree.root, "mine")
+        side.tree.adopt(side.tree.root, mine)
+        assert side.tree.ours is not None
+        side.tree.ours.local.add(mine)
+        await side.listings.listed(mine.fileid, 0)
+        assert isinstance(mine, Directory)
+        assert mine.listed_at is not None
+
+
+async def test_w23_a_directory_that_is_gone_from_the_hub_is_shown_no_more() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        sub = await side.lookup(b"sub")
+        deep = await side.lookup(b"deep", sub)
+        side.remote.files = {"a": b"1"}
+        await refused(side.listings.listed(deep.fileid, side.clock.now()), RemoteEntryMissing)
+        assert b"sub" not in side.tree.root.children
+        with pytest.raises(StaleHandle):
+            side.tree.node(deep.fileid, sub.fileid, 0)
+
+
+async def test_a_directory_whose_names_cannot_be_shown_is_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        sub = await side.lookup(b"sub")
+        listed = side.remote.list
+
+        async def unshowable(directory: str) -> Listing:
+            if directory:
+                raise RemoteEntryMissing(directory)
+            return await listed(directory)
+
+        monkeypatch.setattr(side.remote, "list", unshowable)
+        await side.listings.listed(sub.fileid, side.clock.now())
+        assert side.tree.root.children[b"sub"] is sub
+        assert isinstance(sub, Directory)
+        assert not sub.children
+
+
+# ----------------------------------------------------------------- all that is below
+
+
+async def test_all_below_a_directory_is_listed_a_few_at_a_time() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        side.remote.files = {f"{n}/{m}/{k}": b"" for n in range(3) for m in range(5) for k in "ab"}
+        side.remote.gate.close()
+        everything = tasks.create_task(side.listings.all_listed(side.root, side.clock.now()))
+        most = 0
+        while not everything.done():
+            for _ in range(20):  # turns, in which all that may ask does
+                await asyncio.sleep(0)
+            most = max(most, side.remote.gate.waiting)
+            side.remote.gate.let_through(side.remote.gate.waiting)
+        assert len(side.remote.asked) == 1 + 3 + 15
+        assert most == 4
+        assert len(side.tree.files_below(side.tree.root)) == 30
+        await side.listings.all_listed(side.root, side.clock.now() - 1)
+        assert len(side.remote.asked) == 1 + 3 + 15, "all of it is young"
+
+
+async def test_a_directory_below_that_goes_meanwhile_is_no_failure() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        await side.listings.listed(side.root, side.clock.now())
+        del side.remote.files["sub/c"], side.remote.files["sub/deep/d"]
+        await side.listings.all_listed(side.root, side.clock.now() - 1)
+        assert b"sub" not in side.tree.root.children
+
+
+async def test_a_failure_below_is_raised_as_itself() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        await side.listings.listed(side.root, side.clock.now())
+        side.remote.failures["list"] = [RemoteUnavailable("no")]
+        with pytest.raises(RemoteUnavailable):
+            await side.listings.all_listed(side.root, side.clock.now() - 1)
 
 
 async def test_an_entry_of_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
