@@ -1,6 +1,5 @@
 """hf-mount localhub: a Hub of one's own on loopback, to try and to test without the network."""
 
-import asyncio
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hfnfs.cli.exits import one_line_and_a_code
+from hfnfs.cli.loop import run
 from hfnfs.localhub import sample
 from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from hfnfs.localhub.faults import described
@@ -43,9 +43,7 @@ def localhub(
         def ready(hub: LocalHub) -> None:
             typer.echo(how_to_use(hub.endpoint, directory, sample_wanted=sample_wanted))
 
-        asyncio.run(
-            serve(directory, port=port, faults=faults, with_sample=sample_wanted, ready=ready)
-        )
+        run(serve(directory, port=port, faults=faults, with_sample=sample_wanted, ready=ready))
 
 
 def how_to_use(endpoint: str, directory: Path, *, sample_wanted: bool) -> str:

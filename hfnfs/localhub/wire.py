@@ -13,6 +13,7 @@ from aiohttp import web
 from hfnfs.errors import WireError
 from hfnfs.localhub.counters import Counters, Request
 from hfnfs.localhub.faults import Fault, Faults
+from hfnfs.xet.hashes import Buffer
 
 FAULT: web.RequestKey[Fault] = web.RequestKey("fault", Fault)
 
@@ -36,7 +37,7 @@ class Streamed(web.StreamResponse):
 
     def __init__(
         self,
-        pieces: Iterable[bytes],
+        pieces: Iterable[Buffer],
         length: int,
         headers: Mapping[str, str],
         status: int = 200,
@@ -62,7 +63,7 @@ def requested_range(request: web.Request, size: int) -> tuple[int, int] | None:
 
 
 def ranged(
-    request: web.Request, size: int, read: Callable[[int, int], Iterable[bytes]], **headers: str
+    request: web.Request, size: int, read: Callable[[int, int], Iterable[Buffer]], **headers: str
 ) -> Streamed:
     """The answer to a GET or HEAD of something of `size` bytes, in the range asked for."""
     headers = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream", **headers}
@@ -228,7 +229,7 @@ def _streamed(response: web.StreamResponse) -> Streamed:
     return Streamed(pieces, sum(map(len, pieces)), response.headers, response.status)
 
 
-def _mangled(pieces: Iterable[bytes], fault: Fault) -> Iterator[bytes]:
+def _mangled(pieces: Iterable[Buffer], fault: Fault) -> Iterator[Buffer]:
     left = fault.cut_after
     at = 0
     for piece in pieces:
