@@ -25,9 +25,13 @@ FAILURES_MAX = 32
 # A plan covers at most this: it bounds the chunks that are kept for later use, and the signed
 # URLs are used soon after they were made.
 PLAN_SPAN_BYTES = 64 * 1024 * 1024
-# What is decoded in one turn of a thread, at first and later on.
+# What is received before a thread has a turn to decode it, at first and later on: soon for who
+# waits for the first bytes, then seldom, as each turn is two ways to a thread and back.
 TURN_BYTES_MIN = 64 * 1024
-TURN_BYTES_MAX = 1024 * 1024
+TURN_BYTES_MAX = 2 * 1024 * 1024
+_TURNS_GROW = 4  # times
+# What a turn unpacks to at most; rather all that came than a rest that needs a turn of its own.
+UNPACKED_BYTES_MAX = 3 * 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _ENTITY_TAG = re.compile(r'(?:W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
@@ -135,7 +139,7 @@ async def _received(stream: Stream, fetch: Fetch, reader: RunReader) -> AsyncGen
             untold += len(data)
             if untold >= enough and left:
                 yield untold
-                untold, enough = 0, min(2 * enough, TURN_BYTES_MAX)
+                untold, enough = 0, min(_TURNS_GROW * enough, TURN_BYTES_MAX)
         if left:
             cut = Cut(f"{stream.place}: cut {left} bytes before its end")
     except Cut as error:
@@ -155,7 +159,7 @@ def _has_chunk(reader: RunReader, stream: Stream) -> bool:
 
 async def _decoded(reader: RunReader, stream: Stream) -> Run:
     try:
-        return await asyncio.to_thread(reader.take, TURN_BYTES_MAX)
+        return await asyncio.to_thread(reader.take, UNPACKED_BYTES_MAX)
     except WireError as error:
         raise RemoteCorrupt(f"{stream.place}: {error}") from error
 

@@ -13,7 +13,7 @@ from hfnfs.vfs.ports import Extents
 
 # What one stream holds at most: its body that waits, the part of it that is being decoded, with a
 # copy to have it in one piece, the decoded part, and the one before that is being stored.
-STREAM_BYTES_MAX: Final = 8 * MIB
+STREAM_BYTES_MAX: Final = 10 * MIB
 # A short one holds this often what it brings; it begins and ends with a whole chunk.
 _COPIES_MAX: Final = 4
 _CHUNKS_BYTES_MAX: Final = 256 * KIB

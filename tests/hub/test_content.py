@@ -131,6 +131,20 @@ async def test_4_kib_anywhere_cost_two_requests_and_less_than_a_mib(
         assert http.counters.bytes.total() - received < MIB
 
 
+async def test_a_long_range_begins_with_a_little_and_goes_on_in_few_pieces(
+    hub: LocalHub, http: Http, clock: Clock
+) -> None:
+    data = random.Random(3).randbytes(12 * MIB)
+    await hub.create_repo("model", "org/long")
+    await hub.commit("model", "org/long", {"long.bin": data}, plain=False)
+    remote = await connect(parse("org/long"), account_at(hub.endpoint, clock, None), http)
+    content = await content_of(remote, "long.bin")
+    pieces = [piece.data async for piece in remote.open(content, 0, len(data))]
+    assert b"".join(pieces) == data
+    assert len(pieces[0]) < MIB  # somebody waits for it
+    assert len(pieces) <= 10  # each costs two turns of a thread
+
+
 async def test_nothing_of_a_file_costs_nothing(remote: Remote, http: Http) -> None:
     empty = await content_of(remote, "empty")
     before = http.counters.requests.total()
