@@ -15,6 +15,8 @@ PACKAGES = {
     "busybox-static": "what that kernel starts first",
     "nfs-common": "mount.nfs",
     "netbase": "/etc/protocols, which mount.nfs reads",
+    "git": "works on a mount in the tests",
+    "rsync": "likewise",
     "libnfs-utils": "nfs-ls, nfs-cat, nfs-cp: a second client",
     "libnfs-dev": "the benchmark's load generator",
     "gcc": "compiles it",
