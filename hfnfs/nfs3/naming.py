@@ -28,10 +28,13 @@ from hfnfs.nfs3.types import (
 )
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import enum_of, fixed, struct_of, union_of, wire
+from hfnfs.vfs.attributes import Wanted
 from hfnfs.vfs.needs import Held
 from hfnfs.vfs.node import FileType, Node
 
 CREATE_VERIFIER_BYTES = 8
+# An exclusive CREATE has no room for attributes; the client sets them by a call that follows it.
+_NOBODY_ELSES = Wanted(mode=0o600)
 
 # ------------------------------------------------------- CREATE and its kin
 
@@ -136,9 +139,11 @@ def create(export: Export, args: CreateArgs, caller: Caller) -> Held[MadeOk]:
     before = directory.fattr3
     mode, how = args.how
     if isinstance(how, bytes):
-        return _made(export, directory, before, naming.create_exclusive(directory, name, how))
-    wanted = made_by(caller, directory, wanted_of(how), is_directory=False)
-    held = naming.create(directory, name, wanted, guarded=mode is CreateMode.GUARDED)
+        wanted = made_by(caller, directory, _NOBODY_ELSES, is_directory=False)
+        held = naming.create_exclusive(directory, name, how, wanted)
+    else:
+        wanted = made_by(caller, directory, wanted_of(how), is_directory=False)
+        held = naming.create(directory, name, wanted, guarded=mode is CreateMode.GUARDED)
     return _made(export, directory, before, held)
 
 

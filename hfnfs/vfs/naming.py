@@ -71,7 +71,9 @@ class Naming:
             return Held(there, Journaled(self._journal.submit()))
         return Held(there, self._setting.set(there, Wanted(size=wanted.size)).until)
 
-    def create_exclusive(self, directory: Node, name: bytes, verifier: bytes) -> Held[Node]:
+    def create_exclusive(
+        self, directory: Node, name: bytes, verifier: bytes, wanted: Wanted
+    ) -> Held[Node]:
         """A new regular file; the same one when it is asked for again with its verifier.
 
         Raises EntryExists and what `create` does.
@@ -79,7 +81,7 @@ class Naming:
         self._journal.require_room()
         there = self._found(directory, name)
         if there is None:
-            return self._made(FileType.REG, directory, name, Wanted(), verifier=verifier)
+            return self._made(FileType.REG, directory, name, wanted, verifier=verifier)
         if self._keeper.verifiers.get(there) != verifier:
             raise EntryExists(f"{there!r} is there already")
         return Held(there, Journaled(self._journal.submit()))

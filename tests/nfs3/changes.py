@@ -30,8 +30,10 @@ class Changes:
     ) -> Held[Node]:
         return self._make(directory, "create", name, wanted, guarded)
 
-    def create_exclusive(self, directory: Node, name: bytes, verifier: bytes) -> Held[Node]:
-        return self._make(directory, "create_exclusive", name, verifier)
+    def create_exclusive(
+        self, directory: Node, name: bytes, verifier: bytes, wanted: Wanted
+    ) -> Held[Node]:
+        return self._make(directory, "create_exclusive", name, verifier, wanted)
 
     def make_directory(self, directory: Node, name: bytes, wanted: Wanted) -> Held[Node]:
         return self._make(directory, "make_directory", name, wanted)

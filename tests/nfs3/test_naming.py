@@ -105,7 +105,10 @@ RESULTS = dict.fromkeys(makings(b""), MADE_RESULT) | dict.fromkeys(
     [
         ((CreateMode.UNCHECKED, PLAIN), ("create", b"new", Wanted(0o644, 0, 0), False)),
         ((CreateMode.GUARDED, PLAIN), ("create", b"new", Wanted(0o644, 0, 0), True)),
-        ((CreateMode.EXCLUSIVE, b"12345678"), ("create_exclusive", b"new", b"12345678")),
+        (
+            (CreateMode.EXCLUSIVE, b"12345678"),
+            ("create_exclusive", b"new", b"12345678", Wanted(0o600, 0, 0)),
+        ),
     ],
 )
 async def test_create_tells_the_volume_how(how: Any, asked: Any) -> None:

@@ -75,16 +75,16 @@ def test_create_of_what_is_there(made: Made) -> None:
 def test_an_exclusive_create_is_repeated_with_its_verifier_alone(made: Made) -> None:
     desk = made()
     create = desk.naming.create_exclusive
-    node = desk.do(create, desk.root, b"a", b"verifier").result
-    assert desk.do(create, desk.root, b"a", b"verifier").result is node
+    node = desk.do(create, desk.root, b"a", b"verifier", Wanted()).result
+    assert desk.do(create, desk.root, b"a", b"verifier", Wanted()).result is node
     with pytest.raises(EntryExists):
-        desk.do(create, desk.root, b"a", b"another!")
+        desk.do(create, desk.root, b"a", b"another!", Wanted())
     desk = desk.restarted()
-    again = desk.do(desk.naming.create_exclusive, desk.root, b"a", b"verifier").result
+    again = desk.do(desk.naming.create_exclusive, desk.root, b"a", b"verifier", Wanted()).result
     assert again.fileid == node.fileid
     desk.do(desk.setting.set, again, Wanted(mode=0o600))
     with pytest.raises(EntryExists):
-        desk.do(desk.naming.create_exclusive, desk.root, b"a", b"verifier")
+        desk.do(desk.naming.create_exclusive, desk.root, b"a", b"verifier", Wanted())
     desk.staging.close()
 
 
