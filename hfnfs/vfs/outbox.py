@@ -172,6 +172,8 @@ class Outbox:
         entry = self._entries.get(path)
         if entry is not None:
             entry.flight = None
+            if entry.node is not None:
+                self._moving = (entry.node.fileid, self.stamp(entry.node))  # perhaps put elsewhere
             self._leave(entry)
             self._drop(entry)
 

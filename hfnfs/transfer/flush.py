@@ -1,0 +1,305 @@
+"""What was changed goes to the Hub: when it is quiet, many together, each file for itself.
+
+    due ──▶ uploads (several at a time) ──▶ ready ──▶ one batch of names at a time ──▶ settled
+     ▲                                                                                   │
+     └────────────────── failed, or written meanwhile: due again ◀───────────────────────┘
+
+One loop looks at what is due and ready and starts tasks; whatever ends wakes it. Files that are
+large go up alone, so that one that stalls holds up no other. While the Hub cannot be reached
+there is one pause for all.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Iterator, Sequence
+from math import inf
+from typing import Final, NamedTuple
+
+from hfnfs.clock import Clock
+from hfnfs.errors import HfnfsError, RemoteError
+from hfnfs.remote import EMPTY, ContentId, WritableRemote
+from hfnfs.transfer import batch
+from hfnfs.transfer.batch import LARGE_BYTES, Sized
+from hfnfs.transfer.commits import Commits, Local
+from hfnfs.transfer.outage import SILENT, Outage
+from hfnfs.transfer.uploads import Outcome, Source, Uploads
+from hfnfs.vfs.node import Node
+from hfnfs.vfs.outbox import Entry, Flight, Pending
+
+LARGE_IN_FLIGHT_MAX: Final = 4  # files
+GROUPS_IN_FLIGHT_MAX: Final = 2  # of small files
+# Copies thrown away in a row, as the file was being written; then it is told.
+_MOVED_TOLD: Final = 10
+
+_log = logging.getLogger(__name__)
+
+
+class _Going(NamedTuple):
+    """A file that goes up."""
+
+    node: Node
+    stamp: int
+    mtime_ns: int
+    source: Source
+
+
+class Flush:
+    """Brings it about that the Hub has what the outbox wants: `run`, and at the end `drain`."""
+
+    def __init__(
+        self, remote: WritableRemote, uploads: Uploads, local: Local, clock: Clock
+    ) -> None:
+        self._remote = remote
+        self._uploads = uploads
+        self._local = local
+        self._clock = clock
+        self._commits = Commits(remote, local)
+        self._outage = Outage(clock)
+        self._going: set[int] = set()  # fileids
+        self._ready: dict[int, Flight] = {}  # by fileid: uploaded, to be given its name
+        self._moved: Counter[int] = Counter()  # fileids: copies thrown away in a row
+        self._large_going = self._groups_going = 0
+        self._is_committing = self._is_draining = False
+        self._woken = asyncio.Event()  # there may be something to start
+        self._progress = asyncio.Event()  # something has ended
+        local.outbox.when_sooner = self._woken.set
+
+    # ------------------------------------------------------------ for others
+
+    async def run(self) -> None:
+        """Work for ever; who is cancelled ends all uploads."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._woken.clear()
+                await self._rest(self._start(tasks))
+
+    def hurry(self) -> None:
+        """All that the Hub lacks is due now, whatever has failed before."""
+        self._local.outbox.hurry()
+        self._outage.cut()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look again at what is due."""
+        self._woken.set()
+
+    async def drain(self, timeout_s: float) -> list[Pending]:
+        """Send all that the Hub lacks, for so long at most; what is left."""
+        self._is_draining = True
+        self.hurry()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self._local.outbox):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            _log.debug("draining ended by its time-out")
+        finally:
+            self._is_draining = False
+        return self._local.outbox.pending()
+
+    def pending(self) -> list[Pending]:
+        """All that the Hub lacks."""
+        return self._local.outbox.pending()
+
+    @property
+    def outage(self) -> str:
+        """Why nothing goes to the Hub just now; "" where it can be reached."""
+        return self._outage.error
+
+    @property
+    def conflicts(self) -> int:
+        """How often somebody else had changed the same path."""
+        return self._commits.conflicts
+
+    # ------------------------------------------------------------ the loop
+
+    async def _rest(self, until: float) -> None:
+        """Wait until something happens, or that time (monotonic seconds)."""
+        try:
+            async with asyncio.timeout(None if until == inf else until - self._clock.now()):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, tasks: asyncio.TaskGroup) -> float:
+        """Start all that can be; when to look again if nothing happens."""
+        outbox, now = self._local.outbox, self._clock.now()
+        if self._is_draining:
+            outbox.hurry(failed_too=False)
+        if self._outage.ends_at > now:
+            return self._outage.ends_at
+        due = outbox.due(now)
+        looks = [outbox.next_due(), self._start_uploads(due, now, tasks)]
+        if not self._is_committing:
+            looks.append(self._start_commit(due, now, tasks))
+        return min(looks)
+
+    def _start_uploads(self, due: Sequence[Entry], now: float, tasks: asyncio.TaskGroup) -> float:
+        """Let go up what has to and may; when to look again."""
+        files = [(e, e.node) for e in due if e.node is not None and self._has_to_go_up(e.node)]
+        large = [node for _, node in files if node.size >= LARGE_BYTES]
+        for node in large[: LARGE_IN_FLIGHT_MAX - self._large_going]:
+            self._start_upload([node], tasks)
+        small = [(entry, node) for entry, node in files if node.size < LARGE_BYTES]
+        if not small or self._groups_going >= GROUPS_IN_FLIGHT_MAX:
+            return inf
+        begin = self._begins([entry for entry, _ in small])
+        if begin > now:
+            return begin
+        groups = batch.groups(Sized(node, node.size) for _, node in small)
+        for group in groups[: GROUPS_IN_FLIGHT_MAX - self._groups_going]:
+            self._start_upload(group, tasks)
+        return inf
+
+    def _start_commit(self, due: Sequence[Entry], now: float, tasks: asyncio.TaskGroup) -> float:
+        """Send names for what is ready; when to look again."""
+        ready = {entry.path: entry for entry in self._ready_entries(now)}
+        entries = {entry.path: entry for entry in due} | ready
+        chosen = batch.plan(entries.values(), self._local.outbox, self._flight_of)
+        if not chosen:
+            return inf
+        begin = -inf if ready else self._begins([entry for entry, _ in chosen])
+        if begin > now:
+            return begin
+        self._is_committing = True
+        tasks.create_task(self._guarded(self._commit(chosen)), name="commit to the Hub")
+        return inf
+
+    def _begins(self, due: Sequence[Entry]) -> float:
+        return -inf if self._is_draining else batch.starts_at(due, self._local.outbox.quiet_s)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """A mistake of ours keeps nobody from reading and writing on; all is kept."""
+        try:
+            await work
+        except Exception as error:  # a background loop
+            _log.exception("sending changes to the Hub failed")
+            self._outage.begins(HfnfsError(f"{type(error).__name__}: {error}"))
+        finally:
+            self._progress.set()
+            self._woken.set()
+
+    # ------------------------------------------------------------ uploads
+
+    def _has_to_go_up(self, node: Node) -> bool:
+        return node.fileid not in self._going and self._flight_of(node) is None
+
+    def _flight_of(self, node: Node) -> Flight | None:
+        """What to send of a file; None: it has to go up before."""
+        ready = self._ready.get(node.fileid)
+        if ready is not None and ready.node is node:
+            return ready
+        overlay = self._local.overlay(node)
+        content = EMPTY if node.size == 0 else node.content
+        if node.size and overlay is not None and not overlay.is_clean:
+            return None
+        version = 0 if overlay is None else overlay.version
+        return Flight(node, self._local.outbox.stamp(node), content, node.mtime_ns, version)
+
+    def _start_upload(self, nodes: Sequence[Node], tasks: asyncio.TaskGroup) -> None:
+        going = [self._taken(node) for node in nodes]
+        self._going.update(file.node.fileid for file in going)
+        is_large = nodes[0].size >= LARGE_BYTES
+        self._large_going += is_large
+        self._groups_going += not is_large
+        name = f"upload {len(nodes)} files"
+        tasks.create_task(self._guarded(self._upload(going, is_large=is_large)), name=name)
+
+    def _taken(self, node: Node) -> _Going:
+        outbox, overlay = self._local.outbox, self._local.overlay(node)
+        assert overlay is not None, "else there was nothing to upload"
+        home = outbox.home(node.fileid)
+        assert home is not None, "it was due"
+        outbox.begin(home)
+        source = Source(node.fileid, overlay.copy())
+        return _Going(node, outbox.stamp(node), node.mtime_ns, source)
+
+    async def _upload(self, going: Sequence[_Going], *, is_large: bool) -> None:
+        nodes = {file.source.fileid: file.node for file in going}
+        try:
+            outcomes = await self._uploads.upload(
+                [file.source for file in going],
+                lambda source: self._is_still(nodes[source.fileid], source),
+            )
+            if await self._is_outage(outcomes):
+                return
+            self._take_in(going, outcomes)
+        finally:
+            self._going.difference_update(nodes)
+            self._large_going -= is_large
+            self._groups_going -= not is_large
+
+    def _is_still(self, node: Node, source: Source) -> bool:
+        overlay = self._local.overlay(node)
+        return overlay is not None and overlay.version == source.shape.version
+
+    async def _is_outage(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether all failed because the Hub cannot be reached."""
+        errors = [outcome for outcome in outcomes if isinstance(outcome, SILENT)]
+        if not errors or len(errors) < len(outcomes):
+            return False
+        try:
+            await self._remote.revision()
+        except SILENT as error:
+            self._outage.begins(error)
+            return True
+        except RemoteError:
+            return False  # an answer
+        return False
+
+    def _take_in(self, going: Sequence[_Going], outcomes: Sequence[Outcome]) -> None:
+        failed = []
+        for file, outcome in zip(going, outcomes, strict=True):
+            fileid = file.node.fileid
+            home = self._local.outbox.home(fileid)
+            if home is None or home.node is not file.node:
+                self._moved.pop(fileid, None)
+            elif isinstance(outcome, ContentId):
+                self._outage.is_over()
+                self._moved.pop(fileid, None)
+                self._ready[fileid] = Flight(
+                    file.node, file.stamp, outcome, file.mtime_ns, file.source.shape.version
+                )
+            elif outcome is None:
+                self._moved[fileid] += 1
+                if self._moved[fileid] == _MOVED_TOLD:
+                    _log.warning("%s is written to all the time, and not on the Hub", home.path)
+            else:
+                failed.append((home, outcome))
+        self._commits.refused(failed)
+        self._local.journal.submit()
+
+    # ------------------------------------------------------------ names
+
+    def _ready_entries(self, now: float) -> Iterator[Entry]:
+        """Where what was uploaded is wanted; what is wanted nowhere any more is forgotten."""
+        for fileid, flight in list(self._ready.items()):
+            home = self._local.outbox.home(fileid)
+            if home is None or home.node is not flight.node:
+                del self._ready[fileid]
+            elif home.flight is None and home.not_before <= now:
+                yield home
+
+    async def _commit(self, chosen: Sequence[tuple[Entry, Flight]]) -> None:
+        try:
+            await self._commits.send(chosen)
+        except HfnfsError as error:  # no answer, or the state cannot be written
+            self._outage.begins(error)
+        else:
+            self._outage.is_over()
+            self._forget_sent(chosen)
+        finally:
+            self._is_committing = False
+
+    def _forget_sent(self, chosen: Sequence[tuple[Entry, Flight]]) -> None:
+        """What has its name by now, or was written over, is no longer ready to be sent."""
+        for _, flight in chosen:
+            node = flight.node
+            if node is None or self._ready.get(node.fileid) is not flight:
+                continue
+            overlay = self._local.overlay(node)
+            is_new = overlay is not None and not overlay.is_clean
+            if not is_new or self._local.outbox.stamp(node) != flight.stamp:
+                del self._ready[node.fileid]
