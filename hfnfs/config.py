@@ -28,13 +28,13 @@ class MountConfig:
     token: str | None = field(default=None, repr=False)  # None: as huggingface_hub finds it
     token_file: Path | None = None  # read again when it changes, and on a 401
     offline: bool = False
-    read_only: bool = True
+    read_only: bool = False  # repos always are
 
     # What files look like. The Hub keeps neither owners nor modes.
     uid: int = 0
     gid: int = 0
-    file_mode: int = 0o444
-    directory_mode: int = 0o555
+    file_mode: int | None = None  # 644, of what takes no changes 444
+    directory_mode: int | None = None  # 755, or 555
 
     # Serving. Port 0: of the kernel's choice.
     host: str = "127.0.0.1"
@@ -52,8 +52,8 @@ class MountConfig:
     # Freshness of what can change (buckets): listings older than this are fetched again.
     # It is also what the client is told to cache attributes for (actimeo).
     metadata_ttl_s: float = 10.0
-    # Where the Hub does not tell what changes (all repos), it is asked so often whether anything did;
-    # 0: never.
+    # Where the Hub does not tell what changes (all repos) it is asked so often whether anything
+    # did; 0: never.
     poll_interval_s: float = 30.0
     # Directories that are listed at once when something did, so that users' requests go between.
     poll_listing_concurrency: int = 4
@@ -94,3 +94,11 @@ class MountConfig:
     unsynced_bytes_max: int = 128 * MIB
     # What the whole volume may hold, and what df calls its size; None: no bound.
     quota_bytes: int | None = None
+    # What was changed goes to the Hub when it was quiet for so long, but no later than the window
+    # after its first change: programs write a file in many steps, and a request takes many files.
+    flush_debounce_s: float = 2.0
+    flush_window_s: float = 30.0
+    # At the end what the Hub lacks is sent for so long; the rest goes up at the next mount.
+    flush_shutdown_timeout_s: float = 45.0
+    # Whether what operating systems strew about is kept from the Hub.
+    filter_os_files: bool = True

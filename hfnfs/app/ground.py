@@ -18,7 +18,7 @@ from hfnfs.hub.http import Http
 from hfnfs.hub.local_cache import blobs_of
 from hfnfs.hub.source import Source, parse
 from hfnfs.hub.xet_reader import HfXetReader
-from hfnfs.remote import Remote, Revision
+from hfnfs.remote import Remote, Revision, WritableRemote
 from hfnfs.transfer.opening import Opening, Prepare, ReadBy
 
 # Without a disk cache: the rest is for what is on its way in and out.
@@ -37,6 +37,7 @@ class FarSide:
     revision: Revision
     remote: Remote
     prepare: Prepare | None  # see Opened
+    bucket: WritableRemote | None  # what takes changes
     identity: str  # the same for every mount of the same thing
 
     @property
@@ -83,7 +84,14 @@ async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIter
         opened = await opening.open(source, offline=offline)
         identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
         yield FarSide(
-            clock, http, opened.source, opened.revision, opened.remote, opened.prepare, identity
+            clock,
+            http,
+            opened.source,
+            opened.revision,
+            opened.remote,
+            opened.prepare,
+            None if config.read_only else opened.bucket,
+            identity,
         )
 
 
@@ -100,7 +108,9 @@ async def _reader(config: MountConfig, http: Http) -> AsyncIterator[ReadBy | Non
 @asynccontextmanager
 async def prepared(config: MountConfig, cache: Cache, far: FarSide) -> AsyncIterator[Ground]:
     """Have what is kept of the source at hand until the block is left. Raises HostError."""
-    state = await asyncio.to_thread(cache.volume_state, far.identity)
+    # What is written has to be kept on the disk, wherever that is which is read.
+    keeps_state = open_cache(config.cache_dir) if far.bucket is not None else cache
+    state = await asyncio.to_thread(keeps_state.volume_state, far.identity)
     extents = cache.extents(cache_bytes_max(config))
     try:
         blobs = await asyncio.to_thread(blobs_of, far.source)

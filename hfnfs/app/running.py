@@ -5,13 +5,13 @@ server, cancels what still reads ahead, and closes the cache and the connections
 """
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from math import inf
 
+from hfnfs.app import changing
 from hfnfs.app.ground import Ground, cache_bytes_max, cache_of, far_side, prepared
+from hfnfs.app.tree import grown
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
 from hfnfs.hub.http import Counters
@@ -33,10 +33,9 @@ from hfnfs.transfer.pager import RemotePager
 from hfnfs.transfer.upkeep import keep_tidy
 from hfnfs.transfer.verify import Verifier
 from hfnfs.transfer.whole import Bringer, EveryFile, WholeFiles
-from hfnfs.vfs.attributes import Appearance, Attributes
+from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.ports import Extents
-from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.volume import Volume
 
 # A listing has to stay young for as long as the request that asked for it takes to run again.
@@ -63,17 +62,29 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
     async with (
         far_side(config, cache, clock or SystemClock()) as far,
         prepared(config, cache, far) as ground,
+        serving(config, ground) as served,
+    ):
+        yield served
+
+
+@asynccontextmanager
+async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]:
+    """Serve what was opened until the block is left. Raises HostError."""
+    far = ground.far
+    async with (
+        _written(config, ground) as written,
         _task_group() as tasks,
+        _begun(config, ground, written, tasks) as begun,
     ):
         verifier = Verifier(ground.extents)
         tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
         tasks.create_task(verifier.run(), name="verify what has come")
         if far.prepare is not None:
             tasks.create_task(far.prepare(), name="be ready for the first read")
-        volume = _volume(config, ground)
+        volume = _fixed_volume(config, ground) if written is None else written.volume
         export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
         waiting = Waiting(
-            _pager(config, ground, verifier.watched(), volume, tasks),
+            _pager(config, ground, verifier.watched(), volume, begun, tasks),
             attempts_max=config.attempts_max,
             deadline_s=config.serve_deadline_s,
             hold_deadline_s=config.hold_deadline_s,
@@ -85,9 +96,31 @@ async def running(config: MountConfig, clock: Clock | None = None) -> AsyncItera
                 source_label=far.source.typed,
                 kind=far.source.kind,
                 revision=far.revision.token,
-                read_only=True,
+                read_only=volume.is_read_only,
                 counters=far.http.counters,
             )
+
+
+@asynccontextmanager
+async def _written(config: MountConfig, ground: Ground) -> AsyncIterator[changing.Parts | None]:
+    """What of a volume that takes changes was kept; None: it takes none."""
+    if ground.far.bucket is None:
+        yield None
+        return
+    async with changing.kept(config, ground) as kept:
+        yield changing.parts(config, ground, kept)
+
+
+@asynccontextmanager
+async def _begun(
+    config: MountConfig, ground: Ground, parts: changing.Parts | None, tasks: asyncio.TaskGroup
+) -> AsyncIterator[changing.Begun | None]:
+    """Bring changes to the disk and to the Hub until the block is left, if there are any."""
+    if parts is None:
+        yield None
+        return
+    async with changing.begun(config, ground, parts, tasks) as begun:
+        yield begun
 
 
 class _Over(Exception):
@@ -113,26 +146,12 @@ async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
 # ------------------------------------------------------------------------- building
 
 
-def _volume(config: MountConfig, ground: Ground) -> Volume:
-    appearance = Appearance(
-        fsid=int.from_bytes(ground.state.id),
-        uid=config.uid,
-        gid=config.gid,
-        file_mode=config.file_mode,
-        directory_mode=config.directory_mode,
-        modified_ns=ground.far.revision.modified_ns,
-    )
-    ttl_s = inf if ground.far.remote.immutable else max(config.metadata_ttl_s, _TTL_S_MIN)
-    tree = Tree(
-        appearance,
-        Freshness(ttl_s, config.lookups_before_listing, config.nodes_soft_max),
-        boot_verifier=secrets.token_bytes(8),
-        clock=ground.far.clock,
-    )
+def _fixed_volume(config: MountConfig, ground: Ground) -> Volume:
+    """A volume that takes no changes."""
     return Volume(
         ground.state.id,
         ground.far.revision,
-        tree=tree,
+        tree=grown(config, ground, None),
         data=Data(ground.extents),
         attributes=Attributes(read_only=True),
     )
@@ -151,6 +170,7 @@ def _pager(
     ground: Ground,
     extents: Extents,
     volume: Volume,
+    begun: changing.Begun | None,
     tasks: asyncio.TaskGroup,
 ) -> RemotePager:
     remote = _with_blobs(ground, tasks)
@@ -180,6 +200,7 @@ def _pager(
         listings=listings,
         extents=ground.extents,
         tasks=tasks,
+        local=None if begun is None else begun.pager,
     )
 
 

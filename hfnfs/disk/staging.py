@@ -94,7 +94,7 @@ class Staging:
     def __init__(
         self, directory: Path, bytes_max: int | None, *, descriptors_max: int = DESCRIPTORS_MAX
     ) -> None:
-        self._directory = directory
+        self.directory = directory
         self._bytes_max = bytes_max
         self._descriptors_max = descriptors_max
         self._directory_fd = -1
@@ -115,11 +115,11 @@ class Staging:
 
         Others are moved to lost+found. Raises NoSpace, CacheUnusable.
         """
-        with disk_errors(self._directory):
-            for path in (self._directory, self._directory / _SNAPSHOTS, self._directory / _LOST):
+        with disk_errors(self.directory):
+            for path in (self.directory, self.directory / _SNAPSHOTS, self.directory / _LOST):
                 path.mkdir(mode=0o700, exist_ok=True)
-            self._directory_fd = os.open(self._directory, _OPEN_DIRECTORY)
-            for snapshot in (self._directory / _SNAPSHOTS).iterdir():
+            self._directory_fd = os.open(self.directory, _OPEN_DIRECTORY)
+            for snapshot in (self.directory / _SNAPSHOTS).iterdir():
                 snapshot.unlink()
             lost, wanted = [], frozenset(known)
             for name in os.listdir(self._directory_fd):
@@ -157,7 +157,7 @@ class Staging:
         if end > OFFSET_MAX:
             raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {end}")
         if not self.has_room(len(data)):
-            raise TryLater(f"{self._directory}: {self._bytes} bytes are staged already")
+            raise TryLater(f"{self.directory}: {self._bytes} bytes are staged already")
         with self._using(fileid, create=True) as file:
             try:
                 pwrite_all(file.fd, data, offset)
@@ -264,12 +264,12 @@ class Staging:
 
         They are gone at once: only when the record that they do not count is durable.
         """
-        with disk_errors(self._directory), self._lock:
+        with disk_errors(self.directory), self._lock:
             return [aside for fileid in fileids if (aside := self._put_aside(fileid)) is not None]
 
     def unlink(self, aside: Iterable[Path]) -> None:
         """Remove what was set aside, with one wait for the disk."""
-        with disk_errors(self._directory):
+        with disk_errors(self.directory):
             for path in aside:
                 path.unlink()
             os.fsync(self._directory_fd)
@@ -315,7 +315,7 @@ class Staging:
 
     def path(self, fileid: int) -> Path:
         """Where the bytes are; to read them there, keep in mind that they are written on."""
-        return self._directory / _name(fileid)
+        return self.directory / _name(fileid)
 
     def usage(self) -> Usage:
         """What is staged."""
@@ -343,7 +343,7 @@ class Staging:
     def _new_path(self, fileid: int) -> Path:
         """A name in snapshots/ that was not used before."""
         self._snapshots += 1
-        return self._directory / _SNAPSHOTS / f"{_name(fileid)}.{self._snapshots}"
+        return self.directory / _SNAPSHOTS / f"{_name(fileid)}.{self._snapshots}"
 
     def _count_snapshot(self, size: int) -> None:
         with self._lock:
@@ -359,11 +359,11 @@ class Staging:
         self._bytes += file.bytes
 
     def _move_away(self, name: str) -> Path:
-        lost = self._directory / _LOST
+        lost = self.directory / _LOST
         taken = set(os.listdir(lost))
         copies = (f"{name}.{number}" for number in range(1, len(taken) + 2))
         new = next(n for n in (name, *copies) if n not in taken)
-        os.rename(self._directory / name, lost / new)
+        os.rename(self.directory / name, lost / new)
         _log.warning("%s: nothing is known of it; moved to %s", name, lost / new)
         return lost / new
 
@@ -470,7 +470,7 @@ class Staging:
                 file.fd = -1
                 del self._open[fileid]
                 return
-        raise TryLater(f"{self._directory}: {len(self._open)} files are open and unsynced")
+        raise TryLater(f"{self.directory}: {len(self._open)} files are open and unsynced")
 
 
 def _name(fileid: int) -> str:

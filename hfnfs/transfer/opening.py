@@ -18,7 +18,7 @@ from hfnfs.hub.account import Account
 from hfnfs.hub.connect import BucketRemote, RepoRemote, assumed, connect, is_commit
 from hfnfs.hub.http import Http
 from hfnfs.hub.source import Source
-from hfnfs.remote import Remote, Revision
+from hfnfs.remote import Remote, Revision, WritableRemote
 from hfnfs.transfer.kept import UNREACHABLE, KeptRemote, NoRemote
 
 # What the Hub calls the branch that is meant when none is named.
@@ -55,6 +55,7 @@ class Opened:
     source: Source  # under its canonical id
     revision: Revision
     remote: Remote
+    bucket: WritableRemote | None = None  # what takes changes; None: they cannot be sent
     # To be awaited beside the serving, where the Hub was not asked: makes the first read as fast.
     prepare: Prepare | None = None
 
@@ -104,7 +105,8 @@ class Opening:
                 raise
             return self._left_alone(*known, error)
         await self._remember(source, remote.source, revision)
-        return self._opened(self._read_by(remote), remote.source, revision)
+        opened = self._opened(self._read_by(remote), remote.source, revision)
+        return replace(opened, bucket=_bucket(remote))
 
     # ------------------------------------------------------------- what is known
 
@@ -162,7 +164,7 @@ class Opening:
     def _unasked(self, source: Source, revision: Revision) -> Opened:
         remote = assumed(source, revision, self._account, self._http)
         opened = self._opened(self._read_by(remote), source, revision)
-        return replace(opened, prepare=remote.prepare)
+        return replace(opened, prepare=remote.prepare, bucket=_bucket(remote))
 
     def _opened(self, remote: Remote, source: Source, revision: Revision) -> Opened:
         kept = KeptRemote(
@@ -173,6 +175,10 @@ class Opening:
             clock=self._clock,
         )
         return Opened(source, revision, kept)
+
+
+def _bucket(remote: RepoRemote | BucketRemote) -> WritableRemote | None:
+    return remote if isinstance(remote, BucketRemote) else None
 
 
 def _described(source: Source, revision: Revision) -> str:

@@ -1,0 +1,171 @@
+"""What makes a volume one that takes changes: its state on the disk, its parts, begin and end.
+
+state loaded, staging taken over --> restored --> served, flushed --> drained --> all durable
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from hfnfs.app.ground import Ground
+from hfnfs.app.tree import grown
+from hfnfs.config import MountConfig
+from hfnfs.disk.schema import MetaKey
+from hfnfs.disk.staging import Staging
+from hfnfs.disk.state import Snapshot, State
+from hfnfs.errors import CacheUnusable
+from hfnfs.transfer.commits import Local
+from hfnfs.transfer.durable import LocalPager
+from hfnfs.transfer.flush import Flush
+from hfnfs.transfer.uploads import Uploads
+from hfnfs.vfs.attributes import Attributes
+from hfnfs.vfs.data import Data
+from hfnfs.vfs.journal import Journal
+from hfnfs.vfs.keeping import Keeper
+from hfnfs.vfs.means import Means
+from hfnfs.vfs.naming import Naming
+from hfnfs.vfs.outbox import Outbox
+from hfnfs.vfs.private import is_of_clients, is_private
+from hfnfs.vfs.restoring import restore
+from hfnfs.vfs.setting import Setting
+from hfnfs.vfs.volume import Changes, Volume
+from hfnfs.vfs.writing import Bounds, Writing
+
+_NAMED_MAX: Final = 5  # files, in a line of the log
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What outlives the process, owned by this one alone."""
+
+    state: State
+    staging: Staging
+    snapshot: Snapshot
+
+
+@asynccontextmanager
+async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
+    """Own the state of a volume until the block is left. Raises CacheUnusable, NoSpace."""
+    directory = ground.state.directory
+    assert directory is not None, "what is written needs a directory"
+    state = State(directory)
+    staging = Staging(directory / "staging", config.staging_bytes_max)
+    snapshot = await asyncio.to_thread(state.load)
+    try:
+        staged = [overlay.fileid for overlay in snapshot.overlays if overlay.ranges]
+        swept = await asyncio.to_thread(staging.open, staged)
+        if swept.missing:
+            raise CacheUnusable(
+                f"{directory / 'staging'}: {len(swept.missing)} files with bytes that the Hub "
+                "may lack are gone; put them back, or move the directory above away"
+            )
+        yield Kept(state, staging, snapshot)
+    finally:
+        try:
+            await asyncio.to_thread(state.close)
+        finally:
+            staging.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A volume that takes changes, as far as it stands without a loop."""
+
+    volume: Volume
+    kept: Kept
+    outbox: Outbox
+    means: Means
+    naming: Naming
+
+
+class Begun(NamedTuple):
+    """What brings changes to the disk, and to the Hub."""
+
+    pager: LocalPager
+    flush: Flush
+
+
+def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
+    """The volume, restored. Raises CacheUnusable."""
+    clock = ground.far.clock
+    journal = Journal(kept.state)
+    outbox = Outbox(journal, clock, quiet_s=config.flush_debounce_s, window_s=config.flush_window_s)
+    tree = grown(config, ground, outbox)
+    assert tree.ours is not None, "it takes changes"
+    data = Data(ground.extents, kept.staging)
+    keeper = Keeper(tree, tree.ours, journal)
+    writing = Writing(tree, data, journal, keeper, clock, Bounds(config.unsynced_bytes_max))
+    means = Means(tree, tree.ours, writing, keeper, journal, clock)
+    setting = Setting(means)
+    private = is_private if config.filter_os_files else is_of_clients
+    naming = Naming(means, outbox, setting, private)
+    volume = Volume(
+        ground.state.id,
+        ground.far.revision,
+        tree=tree,
+        data=data,
+        attributes=Attributes(read_only=False),
+        changes=Changes(naming, setting, writing, config.quota_bytes),
+    )
+    restore(kept.snapshot, means, outbox)
+    journal.submit()
+    return Parts(volume, kept, outbox, means, naming)
+
+
+@asynccontextmanager
+async def begun(
+    config: MountConfig, ground: Ground, parts: Parts, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Begun]:
+    """Bring what is changed to the disk, and to the Hub, until the block is left; then the rest."""
+    kept, means = parts.kept, parts.means
+    bucket = ground.far.bucket
+    assert bucket is not None, "without it nothing is changed"
+    pager = LocalPager(
+        means.writing,
+        kept.staging,
+        kept.state,
+        means.journal,
+        tasks,
+        hurry=parts.outbox.hurry,
+    )
+    local = Local(
+        outbox=parts.outbox,
+        overlay=parts.volume.data.overlay,
+        written=means.writing,
+        conflicts=parts.naming,
+        journal=means.journal,
+        keep=means.keeper.keep,
+        kept=pager.journaled,
+    )
+    uploads = Uploads(bucket, kept.staging, ground.extents)
+    flush = Flush(bucket, uploads, local, ground.far.clock)
+    kept.state.start(pager.told)
+    await pager.begin(kept.snapshot.meta.get(MetaKey.WRITE_VERIFIER))
+    tasks.create_task(pager.run(), name="give up staged bytes")
+    tasks.create_task(flush.run(), name="bring changes to the Hub")
+    try:
+        yield Begun(pager, flush)
+    finally:
+        await _end(config, kept, pager, flush)
+
+
+async def _end(config: MountConfig, kept: Kept, pager: LocalPager, flush: Flush) -> None:
+    """Send what the Hub lacks, as far as there is time, and make durable all that was written."""
+    left = await flush.drain(config.flush_shutdown_timeout_s)
+    if left:
+        names = ", ".join(each.path for each in left[:_NAMED_MAX])
+        others = f" and {len(left) - _NAMED_MAX} more" if len(left) > _NAMED_MAX else ""
+        why = next((each.error for each in left if each.error), flush.outage or "no time")
+        _log.warning(
+            "not on the Hub yet: %s%s (%s). They are kept in %s and go there at the next mount",
+            names,
+            others,
+            why,
+            kept.staging.directory,
+        )
+    await pager.end()
