@@ -4,28 +4,36 @@ RFC 1813 §3.3.8 to §3.3.15. Each finds what its handles mean, lets the volume 
 attributes that its directories had before and have after; the answer is held until it is durable.
 """
 
+import struct
 from enum import IntEnum
 from typing import Any, NoReturn
 
 from hfnfs.errors import NotSupported, WrongType
 from hfnfs.nfs3.export import Export
+from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.owners import made_by, wanted_of
+from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
     DIR_OP_ARGS,
     FILE_HANDLE,
+    HANDLE_FORMAT,
     PATH,
     POST_OP_ATTR,
+    POST_OP_ATTR_FORMAT,
     POST_OP_FILE_HANDLE,
     SATTR3,
     SPECDATA3,
+    WCC_ATTR_BYTES,
     WCC_DATA,
     DirOpArgs,
     Sattr3,
     SpecData3,
     WccData,
     changed_from,
+    encode_wcc_ok,
     result_of,
 )
+from hfnfs.nfs3.unpacking import Unusual, by_hand, dir_op_at, sattr_at, u32_at
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import enum_of, fixed, struct_of, union_of, wire
 from hfnfs.vfs.attributes import Wanted
@@ -33,6 +41,9 @@ from hfnfs.vfs.needs import Held
 from hfnfs.vfs.node import FileType, Node
 
 CREATE_VERIFIER_BYTES = 8
+_MADE_OK = struct.Struct(
+    f">II{HANDLE_FORMAT}{POST_OP_ATTR_FORMAT}I{WCC_ATTR_BYTES}s{POST_OP_ATTR_FORMAT}"
+)
 # An exclusive CREATE has no room for attributes; the client sets them by a call that follows it.
 _NOBODY_ELSES = Wanted(mode=0o600)
 
@@ -45,6 +56,9 @@ class CreateMode(IntEnum):
     UNCHECKED = 0
     GUARDED = 1
     EXCLUSIVE = 2
+
+
+_WITH_ATTRIBUTES = {int(mode): mode for mode in (CreateMode.UNCHECKED, CreateMode.GUARDED)}
 
 
 @wire
@@ -112,6 +126,17 @@ CREATE_HOW = union_of(
         CreateMode.EXCLUSIVE: fixed(CREATE_VERIFIER_BYTES),
     },
 )
+
+
+def _create_at(buf: bytes | memoryview, pos: int) -> tuple[CreateArgs, int]:
+    where, pos = dir_op_at(buf, pos)
+    mode, pos = u32_at(buf, pos)
+    if mode not in _WITH_ATTRIBUTES:
+        raise Unusual
+    attributes, pos = sattr_at(buf, pos)
+    return CreateArgs(where, (_WITH_ATTRIBUTES[mode], attributes)), pos
+
+
 CREATE_ARGS = struct_of(CreateArgs, where=DIR_OP_ARGS, how=CREATE_HOW)
 MKDIR_ARGS = struct_of(MkdirArgs, where=DIR_OP_ARGS, attributes=SATTR3)
 SYMLINK_DATA = struct_of(SymlinkData, symlink_attributes=SATTR3, symlink_data=PATH)
@@ -130,6 +155,15 @@ MKNOD_DATA = union_of(
 MKNOD_ARGS = struct_of(MknodArgs, where=DIR_OP_ARGS, what=MKNOD_DATA)
 MADE_OK = struct_of(MadeOk, obj=POST_OP_FILE_HANDLE, obj_attributes=POST_OP_ATTR, dir_wcc=WCC_DATA)
 MADE_RESULT = result_of(MADE_OK, WCC_DATA)
+decode_create_args = by_hand(_create_at, CREATE_ARGS)
+
+
+def encode_made_ok(made: MadeOk) -> bytes:
+    """Hand-packed twin of MADE_OK, with its status, of one with all its parts."""
+    wcc = made.dir_wcc
+    return _MADE_OK.pack(
+        Status.OK, 1, HANDLE_BYTES, made.obj, 1, made.obj_attributes, 1, wcc.before, 1, wcc.after
+    )
 
 
 def create(export: Export, args: CreateArgs, caller: Caller) -> Held[MadeOk]:
@@ -203,6 +237,19 @@ class RemoveOk:
 REMOVE_ARGS = struct_of(RemoveArgs, object=DIR_OP_ARGS)
 REMOVE_OK = struct_of(RemoveOk, dir_wcc=WCC_DATA)
 REMOVE_RESULT = result_of(REMOVE_OK, WCC_DATA)
+
+
+def _remove_at(buf: bytes | memoryview, pos: int) -> tuple[RemoveArgs, int]:
+    object_, pos = dir_op_at(buf, pos)
+    return RemoveArgs(object_), pos
+
+
+decode_remove_args = by_hand(_remove_at, REMOVE_ARGS)
+
+
+def encode_remove_ok(removed: RemoveOk) -> bytes:
+    """Hand-packed twin of REMOVE_OK, with its status."""
+    return encode_wcc_ok(removed.dir_wcc)
 
 
 def remove(export: Export, args: RemoveArgs, caller: Caller) -> Held[RemoveOk]:

@@ -14,7 +14,7 @@ from hfnfs.nfs3.serving import (
     post_op_attr,
     wcc_data,
 )
-from hfnfs.nfs3.types import declared
+from hfnfs.nfs3.types import Decoder, declared
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import Codec, void
 from hfnfs.vfs.needs import Held
@@ -35,27 +35,28 @@ def _asks(
 
 def _changes(
     name: str,
-    args: Codec[A],
+    decode: Decoder[A],
     run: Callable[[Export, A, Caller], Held[R]],
-    ok: Codec[R],
+    encode: Callable[[R], bytes],
     *trailers: Trailer,
 ) -> Procedure[Export, A, R]:
-    """Give the row of a procedure that must not run twice, encoded as declared."""
-    return Procedure(name, declared(args), run, encode_ok(ok), failure(*trailers), runs_once=True)
+    """Give the row of a procedure that must not run twice."""
+    return Procedure(name, decode, run, encode, failure(*trailers), runs_once=True)
 
 
 def _made(
-    name: str, args: Codec[A], run: Callable[[Export, A, Caller], Held[naming.MadeOk]]
+    name: str, decode: Decoder[A], run: Callable[[Export, A, Caller], Held[naming.MadeOk]]
 ) -> Procedure[Export, A, naming.MadeOk]:
     """Give the row of CREATE and its kin."""
-    return _changes(name, args, run, naming.MADE_OK, wcc_data("where.dir"))
+    return _changes(name, decode, run, naming.encode_made_ok, wcc_data("where.dir"))
 
 
 def _removed(
     name: str, run: Callable[[Export, naming.RemoveArgs, Caller], Held[naming.RemoveOk]]
 ) -> Procedure[Export, naming.RemoveArgs, naming.RemoveOk]:
     """Give the row of REMOVE and RMDIR."""
-    return _changes(name, naming.REMOVE_ARGS, run, naming.REMOVE_OK, wcc_data("object.dir"))
+    decode, encode = naming.decode_remove_args, naming.encode_remove_ok
+    return _changes(name, decode, run, encode, wcc_data("object.dir"))
 
 
 PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
@@ -68,7 +69,11 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         failure(),
     ),
     _changes(
-        "SETATTR", setting.SETATTR_ARGS, setting.setattr_, setting.SETATTR_OK, wcc_data("object")
+        "SETATTR",
+        setting.decode_setattr_args,
+        setting.setattr_,
+        setting.encode_setattr_ok,
+        wcc_data("object"),
     ),
     Procedure(
         "LOOKUP",
@@ -100,25 +105,25 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         failure(wcc_data("file")),
         keep=writing.keep_write_args,
     ),
-    _made("CREATE", naming.CREATE_ARGS, naming.create),
-    _made("MKDIR", naming.MKDIR_ARGS, naming.mkdir),
-    _made("SYMLINK", naming.SYMLINK_ARGS, naming.symlink),
-    _made("MKNOD", naming.MKNOD_ARGS, naming.mknod),
+    _made("CREATE", naming.decode_create_args, naming.create),
+    _made("MKDIR", declared(naming.MKDIR_ARGS), naming.mkdir),
+    _made("SYMLINK", declared(naming.SYMLINK_ARGS), naming.symlink),
+    _made("MKNOD", declared(naming.MKNOD_ARGS), naming.mknod),
     _removed("REMOVE", naming.remove),
     _removed("RMDIR", naming.rmdir),
     _changes(
         "RENAME",
-        naming.RENAME_ARGS,
+        declared(naming.RENAME_ARGS),
         naming.rename,
-        naming.RENAME_WCC,
+        encode_ok(naming.RENAME_WCC),
         wcc_data("from_.dir"),
         wcc_data("to.dir"),
     ),
     _changes(
         "LINK",
-        naming.LINK_ARGS,
+        declared(naming.LINK_ARGS),
         naming.link,
-        naming.LINK_WCC,
+        encode_ok(naming.LINK_WCC),
         post_op_attr("file"),
         wcc_data("link.dir"),
     ),

@@ -11,8 +11,10 @@ from hfnfs.nfs3.types import (
     Sattr3,
     WccData,
     changed_from,
+    encode_wcc_ok,
     result_of,
 )
+from hfnfs.nfs3.unpacking import by_hand, handle_at, is_present_at, sattr_at, time_at
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import optional, struct_of, wire
 from hfnfs.vfs.needs import Held
@@ -39,6 +41,24 @@ SETATTR_ARGS = struct_of(
 )
 SETATTR_OK = struct_of(SetattrOk, obj_wcc=WCC_DATA)
 SETATTR_RESULT = result_of(SETATTR_OK, WCC_DATA)
+
+
+def _setattr_at(buf: bytes | memoryview, pos: int) -> tuple[SetattrArgs, int]:
+    handle, pos = handle_at(buf, pos)
+    attributes, pos = sattr_at(buf, pos)
+    guard = None
+    is_guarded, pos = is_present_at(buf, pos)
+    if is_guarded:
+        guard, pos = time_at(buf, pos)
+    return SetattrArgs(handle, attributes, guard), pos
+
+
+decode_setattr_args = by_hand(_setattr_at, SETATTR_ARGS)
+
+
+def encode_setattr_ok(result: SetattrOk) -> bytes:
+    """Hand-packed twin of SETATTR_OK, with its status."""
+    return encode_wcc_ok(result.obj_wcc)
 
 
 def setattr_(export: Export, args: SetattrArgs, caller: Caller) -> Held[SetattrOk]:

@@ -249,3 +249,10 @@ def pack_post_op_attr(fattr3: bytes | None) -> bytes:
 def pack_wcc_data(before: bytes, after: bytes) -> bytes:
     """Hand-packed twin of WCC_DATA, of packed fattr3 before and after."""
     return PRESENT + wcc_attr_of(before) + PRESENT + after
+
+
+def encode_wcc_ok(wcc: WccData) -> bytes:
+    """Hand-packed twin of a result that is a wcc_data with both its parts, with its status."""
+    assert wcc.before is not None
+    assert wcc.after is not None
+    return b"".join((STATUS_OK, PRESENT, wcc.before, PRESENT, wcc.after))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hfnfs import errors
 from hfnfs.nfs3 import naming
+from hfnfs.nfs3.handle import HANDLE_BYTES
 from hfnfs.nfs3.naming import (
     CREATE_ARGS,
     LINK_ARGS,
@@ -36,6 +37,10 @@ from hfnfs.nfs3.naming import (
     RenameWcc,
     SymlinkArgs,
     SymlinkData,
+    decode_create_args,
+    decode_remove_args,
+    encode_made_ok,
+    encode_remove_ok,
 )
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
@@ -57,6 +62,7 @@ from tests.nfs3.by_hand import (
     LINKS,
     MKDIRS,
     MKNODS,
+    OUR_HANDLES,
     PACKED_FATTRS,
     RENAMES,
     SYMLINKS,
@@ -65,6 +71,7 @@ from tests.nfs3.by_hand import (
 )
 from tests.nfs3.changes import JOURNALED, Changes
 from tests.nfs3.desk import ROOT_CALLER, Desk, ok, user
+from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 NO_CHANGE = (TimeHow.DONT_CHANGE, None)
 PLAIN = Sattr3(0o644, None, None, None, NO_CHANGE, NO_CHANGE)
@@ -404,3 +411,42 @@ def test_both_results_of_link(fattr3: bytes | None, wcc: WccData) -> None:
     value = LinkWcc(fattr3, wcc)
     both_ways(LINK_WCC, value, Hand().post_op_attr(fattr3).wcc(wcc))
     both_ways(LINK_RESULT, (Status.IO, value), Hand().u32(5).post_op_attr(fattr3).wcc(wcc))
+
+
+SPOILING = (st.integers(0, 400), st.integers(0, 255), st.integers(0, 400))
+
+
+@given(CREATES)
+def test_create_args_by_hand_are_as_declared(value: CreateArgs) -> None:
+    assert_decodes_alike(decode_create_args, CREATE_ARGS, encode(CREATE_ARGS, value))
+
+
+@given(CREATES, *SPOILING)
+def test_create_args_by_hand_refuse_what_the_declaration_refuses(
+    value: CreateArgs, at: int, byte: int, cut: int
+) -> None:
+    packed = spoiled(encode(CREATE_ARGS, value), at, byte, cut)
+    assert_decodes_alike(decode_create_args, CREATE_ARGS, packed)
+
+
+@given(DIR_OPS, *SPOILING)
+def test_remove_args_by_hand_are_as_declared(what: DirOpArgs, at: int, byte: int, cut: int) -> None:
+    packed = encode(REMOVE_ARGS, RemoveArgs(what))
+    assert_decodes_alike(decode_remove_args, REMOVE_ARGS, packed)
+    assert_decodes_alike(decode_remove_args, REMOVE_ARGS, spoiled(packed, at, byte, cut))
+
+
+@pytest.mark.parametrize("length", [4096, 4097])
+def test_the_longest_name_by_hand_is_the_longest_declared(length: int) -> None:
+    packed = Hand().opaque(bytes(HANDLE_BYTES), b"x" * length).bytes()
+    assert_decodes_alike(decode_remove_args, REMOVE_ARGS, packed)
+
+
+@given(OUR_HANDLES, PACKED_FATTRS, PACKED_FATTRS, PACKED_FATTRS)
+def test_results_by_hand_are_as_declared(
+    handle: bytes, fattr3: bytes, before: bytes, after: bytes
+) -> None:
+    wcc = changed_from(before, after)
+    made, removed = MadeOk(handle, fattr3, wcc), RemoveOk(wcc)
+    assert encode_made_ok(made) == encode(MADE_RESULT, (Status.OK, made))
+    assert encode_remove_ok(removed) == encode(REMOVE_RESULT, (Status.OK, removed))

@@ -9,15 +9,18 @@ from hfnfs.nfs3.setting import (
     SETATTR_RESULT,
     SetattrArgs,
     SetattrOk,
+    decode_setattr_args,
+    encode_setattr_ok,
     setattr_,
 )
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import NfsTime3, Sattr3, TimeHow, WccData, changed_from
 from hfnfs.rpc.xdr import decode, encode
 from hfnfs.vfs.attributes import SERVER_TIME, Wanted
-from tests.nfs3.by_hand import HANDLES, SATTRS, TIMES, WCCS, Hand
+from tests.nfs3.by_hand import HANDLES, PACKED_FATTRS, SATTRS, TIMES, WCCS, Hand
 from tests.nfs3.changes import JOURNALED, Changes
 from tests.nfs3.desk import ROOT_CALLER, Desk, ok, user
+from tests.nfs3.twins import assert_decodes_alike, spoiled
 
 SETATTR = (SETATTR_ARGS, SETATTR_RESULT)
 NO_CHANGE = (TimeHow.DONT_CHANGE, None)
@@ -122,3 +125,19 @@ def test_its_result_lies_on_the_wire_as_the_rfc_says(wcc: WccData) -> None:
     assert encode(SETATTR_OK, SetattrOk(wcc)) == packed
     assert encode(SETATTR_RESULT, (Status.IO, wcc)) == Hand().u32(Status.IO).bytes() + packed
     assert decode(SETATTR_OK, packed) == SetattrOk(wcc)
+
+
+@given(HANDLES, SATTRS, st.none() | TIMES, st.integers(0, 200), st.integers(0, 255))
+def test_its_args_by_hand_are_as_declared(
+    handle: bytes, wanted: Sattr3, guard: NfsTime3 | None, at: int, byte: int
+) -> None:
+    packed = encode(SETATTR_ARGS, SetattrArgs(handle, wanted, guard))
+    assert_decodes_alike(decode_setattr_args, SETATTR_ARGS, packed)
+    for cut in (len(packed), at, len(packed) + 4):
+        assert_decodes_alike(decode_setattr_args, SETATTR_ARGS, spoiled(packed, at, byte, cut))
+
+
+@given(PACKED_FATTRS, PACKED_FATTRS)
+def test_its_result_by_hand_is_as_declared(before: bytes, after: bytes) -> None:
+    result = SetattrOk(changed_from(before, after))
+    assert encode_setattr_ok(result) == encode(SETATTR_RESULT, (Status.OK, result))
