@@ -142,7 +142,7 @@ async def test_nobody_else_may_look_into_the_cache(config: MountConfig) -> None:
 
 
 async def test_without_a_disk_cache_nothing_is_written(config: MountConfig) -> None:
-    async with mounted(replace(config, disk_cache=False)) as mount:
+    async with mounted(replace(config, disk_cache=False, read_only=True)) as mount:
         for _ in range(2):
             assert await mount.names("sub") == {"model.safetensors", "notes.txt"}
             assert await mount.read_all("sub/model.safetensors") == BIG
@@ -152,7 +152,7 @@ async def test_without_a_disk_cache_nothing_is_written(config: MountConfig) -> N
 async def test_without_a_disk_cache_what_was_read_is_not_fetched_again(
     config: MountConfig, hub: LocalHub
 ) -> None:
-    async with mounted(replace(config, disk_cache=False)) as mount:
+    async with mounted(replace(config, disk_cache=False, read_only=True)) as mount:
         await mount.read_all("sub/model.safetensors")
         hub.counters.clear()
         assert await mount.read_all("sub/model.safetensors") == BIG
