@@ -1,0 +1,344 @@
+"""The local disk's part in waiting: with a real staging directory and a real state."""
+
+import asyncio
+import errno
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hfnfs.disk import staging as staging_module
+from hfnfs.disk.schema import MetaKey, OverlayRecord
+from hfnfs.disk.snapshot import sync_bytes
+from hfnfs.disk.staging import Staging
+from hfnfs.disk.state import State
+from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, RemoteUnavailable
+from hfnfs.remote import ContentId
+from hfnfs.transfer.durable import LocalPager
+from hfnfs.vfs.data import Data
+from hfnfs.vfs.journal import Journal
+from hfnfs.vfs.needs import Cloned, Journaled, NotYet, StagingRoom, Synced
+from hfnfs.vfs.node import FileType, Node
+from hfnfs.vfs.tree import Freshness, Tree
+from hfnfs.vfs.writing import Bounds, Writing
+from tests.disk.failing import failing
+from tests.fakes.clock import FakeClock
+from tests.until import until
+from tests.vfs.builders import APPEARANCE
+from tests.vfs.writers import AllExtents, RecordingKeeper
+
+BYTES_MAX = 64 * 1024
+
+
+class Disk:
+    """A volume's writing on a real disk."""
+
+    def __init__(self, home: Path, tasks: asyncio.TaskGroup, unsynced_bytes_max: int) -> None:
+        clock = FakeClock()
+        self.db = State(home / "state")
+        self.kept = self.db.load()
+        self.staging = Staging(home / "staging", BYTES_MAX)
+        self.staging.open({overlay.fileid for overlay in self.kept.overlays})
+        self.tree = Tree(APPEARANCE, Freshness(1e9, 3), boot_verifier=b"bootboot", clock=clock)
+        self.data = Data(AllExtents(), self.staging)
+        journal = Journal(self.db)
+        self.writing = Writing(
+            self.tree, self.data, journal, RecordingKeeper(), clock, Bounds(unsynced_bytes_max)
+        )
+        self.hurried = 0
+        self.pager = LocalPager(self.writing, self.staging, self.db, journal, tasks, self.hurry)
+        self.db.start(self.pager.told)
+        self.journal = journal
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+    def file(self, name: str) -> Node:
+        node = self.tree.nodes.make(FileType.REG, self.tree.root, name)
+        self.tree.root.put({name.encode(): node})
+        return node
+
+    async def commit(self, node: Node) -> None:
+        async with self.pager.meet(self.writing.durable(node)):
+            pass
+
+    def settle(self, node: Node) -> None:
+        data = bytes(self.data.read(node, 0, node.size + 1)[0])
+        extents = self.data._extents
+        assert isinstance(extents, AllExtents)
+        content = ContentId(f"git-{node.fileid:x}", len(data))
+        extents.contents[content] = data
+        self.writing.settle(node, self.writing.durable(node).version, content)
+
+
+@asynccontextmanager
+async def a_disk(home: Path, unsynced_bytes_max: int = 1 << 30) -> AsyncIterator[Disk]:
+    async with asyncio.TaskGroup() as tasks:
+        disk = Disk(home, tasks, unsynced_bytes_max)
+        running = tasks.create_task(disk.pager.run())
+        try:
+            yield disk
+        finally:
+            running.cancel()
+            disk.staging.close()
+            await asyncio.to_thread(disk.db.close)
+
+
+def with_gate(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    """Let syncs do something before."""
+    sync = sync_bytes
+
+    def gated(fd: int) -> None:
+        before()
+        sync(fd)
+
+    monkeypatch.setattr(staging_module, "sync_bytes", gated)
+
+
+async def test_what_was_committed_is_in_the_state_and_on_the_disk(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"kept")
+        await disk.commit(node)
+        assert disk.staging.unsynced() == []
+        disk.writing.write(node, 4, b" and not")
+        fileid = node.fileid
+    async with a_disk(tmp_path) as disk:
+        (record,) = disk.kept.overlays
+        assert (record.fileid, list(record.ranges), record.size) == (fileid, [(0, 4)], 4)
+        assert disk.staging.read(fileid, 0, 4) == b"kept"
+
+
+async def test_all_who_wait_share_a_sync_and_later_ones_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, syncs = threading.Event(), threading.Event(), []
+
+    def before() -> None:
+        syncs.append(1)
+        began.set()
+        assert go_on.wait(100)
+
+    with_gate(monkeypatch, before)
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"a")
+        first = [asyncio.ensure_future(disk.commit(node)) for _ in range(3)]
+        await until(began.is_set)
+        disk.writing.write(node, 1, b"b")
+        second = [asyncio.ensure_future(disk.commit(node)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not any(each.done() for each in first + second)
+        go_on.set()
+        for each in first + second:
+            await each
+        assert len(syncs) == 2
+
+
+async def test_a_failed_sync_fails_the_commit_until_written_again_and_moves_the_verifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        await disk.pager.begin(None)
+        verifier = disk.writing.write_verifier
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        with monkeypatch.context() as patch:
+            patch.setattr(staging_module, "sync_bytes", failing(errno.ENOSPC))
+            with pytest.raises(NoSpace):
+                await disk.commit(node)
+        moved = disk.writing.write_verifier
+        assert moved != verifier
+        with pytest.raises(NoSpace):
+            await disk.commit(node)
+        assert disk.writing.write_verifier == moved
+        assert not any(record.ranges for record in _records(disk))
+        disk.writing.write(node, 0, b"abc")
+        await disk.commit(node)
+
+
+def _records(disk: Disk) -> list[OverlayRecord]:
+    return [disk.data.overlays[fileid].record(fileid) for fileid in disk.data.overlays]
+
+
+async def test_a_file_that_is_given_up_during_its_sync_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def before() -> None:
+        began.set()
+        assert go_on.wait(100)
+
+    with_gate(monkeypatch, before)
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        committing = asyncio.ensure_future(disk.commit(node))
+        await until(began.is_set)
+        disk.writing.discard(node)
+        go_on.set()
+        await committing
+        await until(lambda: disk.staging.usage().files == 0)
+        await until(lambda: not list((tmp_path / "staging" / "snapshots").iterdir()))
+
+
+async def test_a_failed_upload_fails_one_commit_that_is_durable_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        disk.writing.fail(node, RemoteUnavailable("down"))
+        with pytest.raises(RemoteUnavailable):
+            await disk.commit(node)
+        assert disk.writing.lacking() == []
+        await disk.commit(node)
+
+
+async def test_who_waits_for_a_ticket_hears_that_the_state_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        later = disk.journal.submit() + 1
+        waiting = asyncio.ensure_future(disk.pager.journaled(later))
+        await asyncio.sleep(0)
+        disk.pager.told(later, CacheUnusable("no more"))
+        with pytest.raises(CacheUnusable):
+            await waiting
+        async with disk.pager.meet(Journaled(0)):
+            pass
+
+
+async def test_syncing_goes_on_until_writers_have_room(tmp_path: Path) -> None:
+    async with a_disk(tmp_path, unsynced_bytes_max=100) as disk:
+        node = disk.file("f")
+        disk.writing.when_unsynced = lambda _need: None
+        disk.writing.write(node, 0, bytes(101))
+        with pytest.raises(NotYet) as caught:
+            disk.writing.write(node, 101, b"x")
+        assert caught.value.need == Synced(100)
+        async with disk.pager.meet(Synced(100)):
+            disk.writing.write(node, 101, b"x")
+
+
+async def test_syncing_begins_before_writers_have_to_wait(tmp_path: Path) -> None:
+    async with a_disk(tmp_path, unsynced_bytes_max=100) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, bytes(60))
+        disk.writing.write(node, 60, bytes(10))
+        await until(lambda: disk.staging.unsynced_bytes == 0)
+
+
+async def test_a_sync_that_fails_for_room_is_told_to_who_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
+    async with a_disk(tmp_path, unsynced_bytes_max=100) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, bytes(101))
+        verifier = disk.writing.write_verifier
+        async with disk.pager.meet(Synced(100)):
+            assert disk.writing.write_verifier != verifier
+        assert "did not reach the disk" in caplog.text
+        with pytest.raises(CacheUnusable):
+            await disk.commit(node)
+
+
+async def test_room_is_made_of_what_the_hub_has(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        sent, unsent = disk.file("sent"), disk.file("unsent")
+        disk.writing.write(sent, 0, b"s" * (BYTES_MAX // 2))
+        disk.writing.write(unsent, 0, b"u" * (BYTES_MAX // 2))
+        disk.settle(sent)
+        async with disk.pager.meet(StagingRoom(4096)):
+            disk.writing.write(unsent, BYTES_MAX // 2, b"u" * 4096)
+        assert disk.hurried == 0
+        assert disk.data.read(sent, 0, 3) == (b"sss", False)
+        assert not disk.staging.path(sent.fileid).exists()
+
+
+async def test_where_nothing_can_be_evicted_the_hub_is_hurried_and_waited_for(
+    tmp_path: Path,
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, bytes(BYTES_MAX))
+
+        async def write_more() -> None:
+            async with disk.pager.meet(StagingRoom(4096)):
+                disk.writing.write(node, BYTES_MAX, bytes(4096))
+
+        writing = asyncio.ensure_future(write_more())
+        await until(lambda: disk.hurried)
+        assert not writing.done()
+        disk.settle(node)
+        await writing
+        assert node.size == BYTES_MAX + 4096
+
+
+async def test_staged_bytes_are_read_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.staging, "read_resident", lambda *_args: None)
+            with pytest.raises(NotYet) as caught:
+                disk.data.read(node, 0, 3)
+        need = caught.value.need
+        async with disk.pager.meet(need):  # type: ignore[arg-type]  # a Staged
+            assert disk.data.read(node, 0, 3) == (b"abc", True)
+        disk.writing.discard(node)
+        await until(lambda: disk.staging.usage().files == 0)
+        async with disk.pager.meet(need):  # type: ignore[arg-type]  # so is this
+            pass
+
+
+async def test_a_copy_is_there_until_it_was_taken_or_is_not_wanted(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        node, to = disk.file("f"), disk.file("to")
+        disk.writing.write(node, 0, b"abc")
+        need = Cloned(node.fileid, disk.writing.durable(node).version)
+        async with disk.pager.meet(need):
+            assert disk.staging.usage().snapshot_bytes > 0
+        assert disk.writing.copies == {}
+        assert disk.staging.usage().snapshot_bytes == 0
+        async with disk.pager.meet(need):
+            disk.writing.require_copy(node)
+            disk.writing.clone(node, to)
+        await disk.commit(to)
+        assert disk.data.read(to, 0, 3) == (b"abc", True)
+        disk.writing.write(node, 0, b"x")
+        async with disk.pager.meet(need):
+            assert disk.writing.copies == {}
+
+
+async def test_the_verifier_is_kept_only_over_a_clean_end(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        await disk.pager.begin(None)
+        verifier = disk.writing.write_verifier
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        await disk.pager.end()
+        assert disk.writing.lacking() == []
+    async with a_disk(tmp_path) as disk:
+        await disk.pager.begin(disk.kept.meta.get(MetaKey.WRITE_VERIFIER))
+        assert disk.writing.write_verifier == verifier
+    async with a_disk(tmp_path) as disk:  # no end: as after a crash
+        await disk.pager.begin(disk.kept.meta.get(MetaKey.WRITE_VERIFIER))
+        assert disk.writing.write_verifier != verifier
+
+
+async def test_a_failing_disk_keeps_the_verifier_from_being_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        await disk.pager.begin(None)
+        disk.writing.write(disk.file("f"), 0, b"abc")
+        monkeypatch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
+        with pytest.raises(HfnfsError):
+            await disk.pager.end()
+    async with a_disk(tmp_path) as disk:
+        assert disk.kept.meta[MetaKey.WRITE_VERIFIER] == b""
