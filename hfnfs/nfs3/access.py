@@ -2,7 +2,7 @@
 
 Today: whoever is on this machine, under the name that AUTH_SYS claims or under none (AUTH_NONE);
 rpc/ lets no other credential in. What a caller may do with a file, the file's mode decides
-(vfs/attributes.py) and ACCESS tells; clients keep to it.
+(vfs/attributes.py) and ACCESS tells; clients keep to it. What they leave to us is in owners.py.
 """
 
 from ipaddress import IPv6Address, ip_address
