@@ -9,7 +9,7 @@ what is not is shown as it was when it was last asked for, if that is known.
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Final, NamedTuple
@@ -77,7 +77,9 @@ class Listings:
         self._stall_timeout_s = stall_timeout_s
         self._slices = 0  # of listings taken in
         self._list: SingleFlight[int, _Answer] = SingleFlight(tasks, self._list_now)
-        self._find: SingleFlight[_Batch, None] = SingleFlight(tasks, self._find_in_turn)
+        self._find: SingleFlight[_Batch, RemoteError | None] = SingleFlight(
+            tasks, self._find_in_turn
+        )
         self._filling: dict[int, _Batch] = {}  # batches that have not left yet
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
@@ -89,10 +91,29 @@ class Listings:
         await self._listed(directory, not_before)
 
     async def renewed(self, directory: int, not_before: float) -> None:
-        """The same; raises RemoteError also where old names are shown for want of an answer."""
-        answer = await self._listed(directory, not_before)
-        if answer.failure is not None:
-            raise answer.failure
+        """Show anew, asked for at `not_before` or later, what is shown of the directory.
+
+        Raises RemoteError also where that stays as it is for want of an answer; StaleHandle.
+        """
+        node = self._directory(directory)
+        shown = node.children
+        # Directories are left to their own listings: of one name the far side cannot tell.
+        names = {n for n in (*node.asked, *shown) if not isinstance(shown.get(n), Directory)}
+        is_whole = node.listed_at is not None or self._list.is_flying(directory)
+        if is_whole or len(names) > _BATCH_NAMES_MAX:
+            failure = (await self._listed(directory, not_before)).failure
+        else:
+            failure = await self._named(directory, names)
+        if failure is not None:
+            raise failure
+
+    async def renewed_names(self, directory: int, names: Iterable[bytes]) -> None:
+        """Show anew what the directory has under some names. Raises as `renewed`."""
+        some = list(names)
+        for start in range(0, len(some), _BATCH_NAMES_MAX):
+            failure = await self._named(directory, some[start : start + _BATCH_NAMES_MAX])
+            if failure is not None:
+                raise failure
 
     async def all_listed(self, directory: int, not_before: float) -> None:
         """Show such listings of the directory and of all below it.
@@ -114,6 +135,11 @@ class Listings:
         """The directories whose listing is being asked for."""
         return self._list.flying
 
+    def is_asking(self, directory: int) -> bool:
+        """Whether an answer is on its way that may be older than what is known by now."""
+        turn = self._turns.get(directory)
+        return self._list.is_flying(directory) or (turn is not None and turn.locked())
+
     async def named(self, directory: int, name: bytes) -> None:
         """Show what the directory has under that name, or that it has nothing.
 
@@ -124,10 +150,18 @@ class Listings:
             return
         batch = self._filling.get(directory)
         if batch is None or len(batch.names) >= _BATCH_NAMES_MAX:
-            turn = self._turns.setdefault(directory, asyncio.Lock())
-            batch = self._filling[directory] = _Batch(directory, turn)
+            batch = self._filling[directory] = self._batch(directory)
         batch.names.add(name)
         await self._find(batch)
+
+    def _batch(self, directory: int) -> _Batch:
+        return _Batch(directory, self._turns.setdefault(directory, asyncio.Lock()))
+
+    async def _named(self, directory: int, names: Iterable[bytes]) -> RemoteError | None:
+        """Ask for names on their own; why there was no answer, if there was none."""
+        batch = self._batch(directory)
+        batch.names.update(names)
+        return await self._find(batch) if batch.names else None
 
     async def _listed(self, directory: int, not_before: float) -> _Answer:
         answer = await self._list(directory)
@@ -170,7 +204,9 @@ class Listings:
                 return await self._remote.list(path)
         except RemoteEntryMissing:
             if not self._is_ours(directory) and directory.parent is not None:
-                await self.listed(directory.parent.fileid, asked_at)
+                failure = (await self._listed(directory.parent.fileid, asked_at)).failure
+                if failure is not None:
+                    raise failure from None
                 if self._tree.node_by_fileid(directory.fileid) is not directory:
                     raise
             return Listing("", {})
@@ -188,13 +224,14 @@ class Listings:
             await asyncio.sleep(0)  # others are served in between
         self._tree.trim()
 
-    async def _find_in_turn(self, batch: _Batch) -> None:
+    async def _find_in_turn(self, batch: _Batch) -> RemoteError | None:
         async with batch.turn:
             if self._filling.get(batch.directory) is batch:
                 del self._filling[batch.directory]
-            await self._find_now(batch)
+            return await self._find_now(batch)
 
-    async def _find_now(self, batch: _Batch) -> None:
+    async def _find_now(self, batch: _Batch) -> RemoteError | None:
+        """Ask and show; why what is known was left as it is, if it was."""
         directory = self._directory(batch.directory)
         base = self._tree.path(directory)
         paths: dict[bytes, str] = {}
@@ -205,28 +242,27 @@ class Listings:
             else:
                 paths[name] = path
         if not paths:
-            return
-        asked_at = self._clock.now()
+            return None
+        asked_at, failure = self._clock.now(), None
         found: Found | None
         try:
             async with self._patience(f"lookup in {base!r}"):
                 found = await self._remote.find(list(paths.values()))
         except UNREACHABLE as error:
+            failure = error
             self._believe_names(self._directory(batch.directory), paths)
-            if not paths:
-                return
-            if not isinstance(error, RecalledNames):
+            if paths and not isinstance(error, RecalledNames):
                 raise
-            found, asked_at = error.found, -inf
+            found, asked_at = error.found if isinstance(error, RecalledNames) else {}, -inf
         directory = self._directory(batch.directory)
-        if found is None or any(path not in found for path in paths.values()):
-            await self._list(batch.directory)  # it tells all about them
-            return
+        if paths and (found is None or any(path not in found for path in paths.values())):
+            return (await self._list(batch.directory)).failure  # it tells all about them
         for name, path in paths.items():
-            entry = found[path]
+            entry = found[path] if found is not None else None
             if entry is not None and entry.name.encode() != name:
                 raise RemoteCorrupt(f"asked for {path!r}, was told of {entry.name!r}")
             self._tree.apply_found(directory, name, entry, asked_at)
+        return failure
 
     def _believe_names(self, directory: Directory, paths: dict[bytes, str]) -> None:
         """Leave what is shown of some names as it is, and take them out."""

@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import Awaitable
 from itertools import pairwise
-from math import inf
 
 import pytest
 
@@ -282,6 +281,9 @@ async def test_a_directory_that_goes_while_it_is_listed_is_stale() -> None:
 # ------------------------------------------------------------ a far side that is away
 
 
+NEVER = float("nan")  # neither before nor after anything
+
+
 class Ours:
     """vfs.ours.Claims: names that are decided here, and until when others' answers are older."""
 
@@ -298,7 +300,7 @@ class Ours:
         }
 
     def claim(self, path: str, asked_at: float) -> bool:
-        return path in self.held or self.settled.get(path, -inf) >= asked_at
+        return path in self.held or self.settled.get(path, NEVER) >= asked_at
 
 
 def recalling(side: Side, claims: Ours | None = None) -> None:
