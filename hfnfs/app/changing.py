@@ -57,11 +57,12 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
     staging = Staging(directory / "staging", config.staging_bytes_max)
     snapshot = await asyncio.to_thread(state.load)
     try:
-        staged = [overlay.fileid for overlay in snapshot.overlays if overlay.ranges]
-        swept = await asyncio.to_thread(staging.open, staged)
-        if swept.missing:
+        known = [overlay.fileid for overlay in snapshot.overlays]
+        swept = await asyncio.to_thread(staging.open, known)
+        lost = [o for o in snapshot.overlays if o.ranges and o.fileid in swept.missing]
+        if lost:
             raise CacheUnusable(
-                f"{directory / 'staging'}: {len(swept.missing)} files with bytes that the Hub "
+                f"{directory / 'staging'}: {len(lost)} files with bytes that the Hub "
                 "may lack are gone; put them back, or move the directory above away"
             )
         yield Kept(state, staging, snapshot)
@@ -99,7 +100,12 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
     assert tree.ours is not None, "it takes changes"
     data = Data(ground.extents, kept.staging)
     keeper = Keeper(tree, tree.ours, journal)
-    writing = Writing(tree, data, journal, keeper, clock, Bounds(config.unsynced_bytes_max))
+
+    def quota_left() -> int | None:
+        return None if config.quota_bytes is None else volume.usage().free_bytes
+
+    bounds = Bounds(config.unsynced_bytes_max, quota_left)
+    writing = Writing(tree, data, journal, keeper, clock, bounds)
     means = Means(tree, tree.ours, writing, keeper, journal, clock)
     setting = Setting(means)
     private = is_private if config.filter_os_files else is_of_clients

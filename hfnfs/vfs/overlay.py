@@ -66,7 +66,7 @@ class Overlay(Shape):
     What is `clean` the Hub has: without the overlay the node's content would give the same bytes.
     """
 
-    __slots__ = ("claim", "kept", "kept_version", "sent_version", "staged")
+    __slots__ = ("claim", "grown", "kept", "kept_version", "sent_version", "staged")
 
     def __init__(self, size: int, version: int, base: ContentId | None) -> None:
         super().__init__(Ranges(), size, version, base, 0 if base is None else base.size)
@@ -75,6 +75,7 @@ class Overlay(Shape):
         self.sent_version = version  # the Hub has this one
         self.claim: Shape | None = None
         self.staged = False  # a file of its own exists
+        self.grown = 0  # bytes that the file has more than what the Hub has of it
 
     @property
     def is_clean(self) -> bool:
@@ -144,6 +145,7 @@ def restored(record: OverlayRecord) -> Overlay:
     overlay.staged = bool(record.ranges)
     if not record.is_sent:
         overlay.sent_version = -1
+        overlay.grown = record.size - (0 if record.base is None else record.base.size)
     return overlay
 
 

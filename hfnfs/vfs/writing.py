@@ -84,6 +84,7 @@ class Writing:
         self._clock = clock
         self._bounds = bounds
         self._version = 0  # the last one given
+        self.unsent_bytes = 0  # by which files are larger than the Hub knows
         self._failures: dict[int, HfnfsError] = {}  # why a file did not get to the Hub
         self.left: dict[int, int] = {}  # fileids, and versions that tell one time from another
         self.copies: dict[Cloned, Snapshot] = {}  # for `clone` to take
@@ -179,6 +180,7 @@ class Writing:
             self._staging.adopt(self.copies.pop(Cloned(node.fileid, overlay.version)), to.fileid)
             twin.staged = True
         self._overlays[to.fileid] = twin
+        self._grow(twin, twin.size)
         self._tree.nodes.resize(to, twin.size)
         self._note(to, twin)
         self.when_changed(to)
@@ -252,6 +254,7 @@ class Writing:
         overlay.settle(version, content)
         if overlay.is_clean and version == overlay.version:
             assert node.size == content.size, "what was uploaded is not what was written"
+            self._grow(overlay, -overlay.grown)
             node.content = content
         self._note(node, overlay)
         self.when_settled()
@@ -269,6 +272,7 @@ class Writing:
         self._failures.pop(node.fileid, None)
         overlay = self._overlays.pop(node.fileid, None)
         if overlay is not None:
+            self._grow(overlay, -overlay.grown)
             self._journal.note(DropOverlay(node.fileid))
             if overlay.staged:
                 self._leave(node.fileid)
@@ -326,6 +330,9 @@ class Writing:
         overlay = self._overlays[node.fileid] = restored(record)
         overlay.staged = self._staging.reaches(node.fileid, 0)
         self._version = max(self._version, record.version)
+        self.unsent_bytes += overlay.grown
+        if self._staging.reaches(node.fileid, last + 1):  # written, and never kept
+            self._leave(node.fileid)
         self._tree.nodes.resize(node, record.size)
 
     def begin(self, kept: object) -> None:
@@ -388,12 +395,17 @@ class Writing:
         self._note(node, overlay)
         return overlay
 
+    def _grow(self, overlay: Overlay, count: int) -> None:
+        overlay.grown += count
+        self.unsent_bytes += count
+
     def _note(self, node: Node, overlay: Overlay) -> None:
         self._journal.note(SetOverlay(overlay.record(node.fileid)))
         self._keeper.keep(node)
 
     def _changed(self, node: Node, overlay: Overlay) -> None:
         """Its bytes or its size have."""
+        self._grow(overlay, overlay.size - node.size)
         self._tree.nodes.resize(node, overlay.size)
         now_ns = in_steps(self._clock.wall_ns())
         if node.atime_ns == node.mtime_ns:  # nobody has set it; else each would need a record

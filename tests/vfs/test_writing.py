@@ -119,6 +119,19 @@ def test_a_quota_bounds_what_files_grow_by(tmp_path: Path) -> None:
     bench.crash()
 
 
+def test_what_files_grew_by_is_unsent_until_the_hub_has_it(bench: Bench) -> None:
+    node, other = bench.file(b"0123456789"), bench.file(b"", "other")
+    bench.writing.write(node, 5, b"0123456789")
+    bench.writing.write(other, 0, b"abc")
+    assert bench.writing.unsent_bytes == 8
+    bench.writing.truncate(node, 7)
+    assert bench.writing.unsent_bytes == 0
+    bench.settle(node)
+    assert bench.writing.unsent_bytes == 3
+    bench.writing.discard(other)
+    assert bench.writing.unsent_bytes == 0
+
+
 # ------------------------------------------------- asked before anything is changed
 
 
@@ -221,6 +234,8 @@ def test_a_staged_file_is_known_of_before_its_bytes_are_durable(
     again = after_a_restart(bench, tmp_path)
     assert again.read(again.tree.root.children[b"f"]) == b"0123456789"
     assert not list((tmp_path / "lost+found").iterdir())
+    again.give_up()
+    assert again.staging.path(node.fileid).stat().st_size == 0
     again.crash()
 
 

@@ -191,7 +191,11 @@ class WritingAgainstModel(RuleBasedStateMachine):
         return content
 
     def submit(self) -> int:
-        ticket = self.journal.submit()
+        return self.given(self.journal.submit())
+
+    def given(self, ticket: int) -> int:
+        """A ticket; 0 if nothing was submitted since the last crash: what was before is durable."""
+        ticket = max(ticket, self.durable)
         self.boundaries.append(ticket)
         return ticket
 
@@ -231,8 +235,7 @@ class WritingAgainstModel(RuleBasedStateMachine):
     @rule()
     def synced(self) -> None:
         claim, number = self.claims.pop(b"f")
-        ticket = self.writing.keep(self.node().fileid, claim)
-        self.boundaries.append(ticket)
+        ticket = self.given(self.writing.keep(self.node().fileid, claim))
         self.models[b"f"].promises.append((ticket, number, None))
 
     @rule()
@@ -297,8 +300,7 @@ class WritingAgainstModel(RuleBasedStateMachine):
         if self.writing.is_staged(to.fileid):
             self.staging.files[to.fileid].sync()
         self.contents.append((len(self.state.submitted), name, to.content))
-        ticket = self.writing.keep(to.fileid, claim)
-        self.boundaries.append(ticket)
+        ticket = self.given(self.writing.keep(to.fileid, claim))
         self.models[name].promises.append((ticket, 1, None))
 
     # ----------------------------------------------------------- the worst
