@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hfnfs.disk.schema import Change, DropOutbox, OutboxRecord, PutOutbox
-from hfnfs.errors import Forbidden
-from hfnfs.remote import EMPTY, ContentId, Put
+from hfnfs.errors import Forbidden, QuotaReached
+from hfnfs.remote import EMPTY, ContentId, Delete, Put
 from hfnfs.transfer import batch
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.node import FileType, Look, Node
@@ -235,32 +236,31 @@ class OutboxAgainstModel(RuleBasedStateMachine):
         self.flying = self.desk.depart()
 
     @precondition(lambda self: self.flying)
-    @rule(bad=st.sets(PATHS, max_size=1), is_lost=st.sampled_from([False, False, True]))
-    def land(self, bad: set[str], *, is_lost: bool) -> None:
-        """Some are refused; if the answer is lost, nobody knows which."""
-        entries, self.flying = self.flying, []
-        sent = [entry for entry in entries if self.desk.outbox.is_still_wanted(entry)]
-        failed = set(bad)
-        for operation in batch.operations(sent, self.desk.outbox):
-            if not isinstance(operation, Put) and operation.moved_to in bad:
-                failed.add(operation.path)
-        told = {operation.path for operation in batch.operations(sent, self.desk.outbox)}
-        self.desk.apply(sent, failed.__contains__)
+    @rule(
+        bad=st.sets(PATHS, max_size=1),
+        how=st.sampled_from(["told", "told", "told", "lost", "died before", "died after"]),
+    )
+    def land(self, bad: set[str], how: str) -> None:
+        """Some are refused; if the answer is lost, or we die, nobody knows which."""
+        desk, entries = self.desk, self.flying
+        self.flying = []
+        sent = [entry for entry in entries if desk.outbox.is_still_wanted(entry)]
+        operations = batch.operations(sent, desk.outbox)
+        asked = {operation.path for operation in operations}
+        failed = bad | {o.path for o in operations if isinstance(o, Delete) and o.moved_to in bad}
+        if how != "died before":
+            desk.apply(sent, failed.__contains__)
+        if how.startswith("died"):
+            desk.restart()
+            return
         for entry in entries:
-            if is_lost or entry.path not in told:
-                self.desk.outbox.release(entry)
+            if how == "lost" or entry.path not in asked:
+                desk.outbox.release(entry)
             elif entry.path in failed:
-                self.desk.outbox.failed(entry, Forbidden("no"))
+                desk.outbox.failed(entry, Forbidden("no"))
             else:
-                self.desk.settle(entry)
-        self.desk.journal.submit()
-
-    @rule(is_done=st.booleans())
-    def crash(self, *, is_done: bool) -> None:
-        entries, self.flying = self.flying, []
-        if is_done:
-            self.desk.apply([e for e in entries if self.desk.outbox.is_still_wanted(e)])
-        self.desk.restart()
+                desk.settle(entry)
+        desk.journal.submit()
 
     @invariant()
     def what_differs_is_claimed(self) -> None:
@@ -289,3 +289,155 @@ OutboxAgainstModel.TestCase.settings = settings(
     max_examples=300, stateful_step_count=40, deadline=None
 )
 test_the_outbox_against_a_model = OutboxAgainstModel.TestCase
+
+
+# ---------------------------------------------------------------- one by one
+
+
+def test_a_name_that_was_left_goes_only_with_or_after_the_other() -> None:
+    desk = Desk()
+    desk.settled("a")
+    desk.write("a")
+    desk.rename("a", "b")
+    desk.clock.advance(QUIET_S)
+    assert desk.depart() == []  # the bytes of b are to go up before
+    desk.upload(desk.files["b"])
+    assert {entry.path for entry in desk.depart()} == {"a", "b"}
+
+
+def test_a_name_that_was_left_goes_at_once_when_nobody_wants_the_bytes_any_more() -> None:
+    desk = Desk()
+    desk.settled("a")
+    desk.write("a")
+    desk.rename("a", "b")
+    desk.remove("b")
+    desk.clock.advance(QUIET_S)
+    assert [entry.path for entry in desk.depart()] == ["a"]
+
+
+def test_a_name_that_two_nodes_left_waits_for_both() -> None:
+    desk = Desk()
+    desk.settled("a")
+    desk.write("a")
+    desk.rename("a", "b")
+    second = desk.create("a")
+    desk.rename("a", "c")
+    desk.upload(second)
+    desk.clock.advance(QUIET_S)
+    assert [entry.path for entry in desk.depart()] == ["c"]
+
+
+def test_a_node_that_moves_on_while_it_is_put_keeps_its_old_name_until_it_is_there() -> None:
+    desk = Desk()
+    node = desk.settled("a")
+    desk.rename("a", "b")
+    desk.clock.advance(QUIET_S)
+    (put,) = [entry for entry in desk.depart() if entry.path == "b"]
+    desk.rename("b", "c")
+    desk.write("c")
+    desk.settle(put)
+    desk.clock.advance(WINDOW_S)
+    assert desk.outbox.stamp(node)
+    assert "b" not in {entry.path for entry in desk.depart()}
+
+
+def test_what_is_made_and_removed_before_anything_was_sent_is_forgotten() -> None:
+    desk = Desk()
+    desk.create("a")
+    desk.remove("a")
+    desk.journal.submit()
+    assert len(desk.outbox) == 0
+    assert not desk.kept.records
+
+
+def test_w3_what_is_removed_while_it_is_put_is_deleted_after() -> None:
+    desk = Desk()
+    desk.upload(desk.create("a"))
+    desk.clock.advance(QUIET_S)
+    entries = desk.depart()
+    desk.remove("a")
+    for entry in entries:
+        desk.settle(entry)
+    assert [(each.path, each.is_delete) for each in desk.outbox.pending()] == [("a", True)]
+
+
+def test_it_is_tried_again_later_each_time_up_to_five_minutes_for_ever() -> None:
+    desk = Desk()
+    desk.upload(desk.create("a"))
+    waits = []
+    for _ in range(15):
+        desk.clock.advance(RETRY_S_MAX * 2)
+        (entry,) = desk.depart()
+        desk.outbox.failed(entry, Forbidden("no"))
+        waits.append(desk.outbox.pending()[0].due_in_s)
+    assert 1.5 <= waits[0] <= 2.5
+    assert all(later > 1.1 * earlier for earlier, later in pairwise(waits[:7]))
+    assert all(RETRY_S_MAX * 0.75 <= wait <= RETRY_S_MAX * 1.25 for wait in waits[9:])
+
+
+def test_it_is_told_once_for_each_kind_of_error() -> None:
+    desk = Desk()
+    desk.upload(desk.create("a"))
+    told = []
+    for error in (Forbidden("1"), Forbidden("2"), QuotaReached("3"), QuotaReached("4")):
+        desk.clock.advance(RETRY_S_MAX * 2)
+        (entry,) = desk.depart()
+        told.append(desk.outbox.failed(entry, error))
+    assert told == [True, False, True, False]
+
+
+def test_after_a_restart_what_had_failed_waits_and_the_rest_is_due() -> None:
+    desk = Desk()
+    for path in ("bad", "good"):
+        desk.upload(desk.create(path))
+    desk.clock.advance(QUIET_S)
+    for entry in desk.depart():
+        if entry.path == "bad":
+            for _ in range(10):
+                desk.outbox.put_off(entry, Forbidden("no"))
+    desk.restart()
+    assert [entry.path for entry in desk.outbox.due(desk.clock.now())] == ["good"]
+    desk.clock.advance(RETRY_S_MAX)
+    assert {entry.path for entry in desk.outbox.due(desk.clock.now())} == {"bad", "good"}
+
+
+def test_what_was_sent_without_an_answer_is_ours_also_after_a_restart() -> None:
+    desk = Desk()
+    node = desk.create("a")
+    desk.upload(node)
+    desk.clock.advance(QUIET_S)
+    desk.depart()
+    sent = desk.bytes[node.fileid]
+    desk.write("a")
+    desk.restart()
+    (entry,) = desk.outbox.due(desk.clock.now())
+    assert entry.is_ours(sent)
+    assert not entry.is_ours(desk.bytes[node.fileid])
+
+
+def test_w18_what_a_listing_says_counts_if_it_was_asked_for_after_all_was_settled() -> None:
+    desk = Desk()
+    desk.settled("d/a")
+    before = desk.clock.now()
+    desk.remove("d/a")
+    desk.outbox.hide("d")
+    assert desk.outbox.claims("", before) == {"d"}
+    desk.clock.advance(1)
+    desk.flush()
+    after = desk.clock.now()
+    assert desk.outbox.claim("d/a", before)
+    assert desk.outbox.claim("d", before)
+    assert not desk.outbox.claim("d/a", after)
+    assert not desk.outbox.claims("", after)
+
+
+def test_bytes_and_dates_that_change_while_they_are_sent_are_sent_again() -> None:
+    desk = Desk()
+    desk.upload(desk.create("a"))
+    desk.clock.advance(QUIET_S)
+    entries = desk.depart()
+    desk.write("a")
+    desk.settle(entries[0])
+    assert [each.path for each in desk.outbox.pending()] == ["a"]
+    desk.flush()
+    assert desk.hub == desk.wanted()
