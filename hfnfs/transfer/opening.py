@@ -15,10 +15,11 @@ from hfnfs.clock import Clock
 from hfnfs.disk.names import KeptNames, KnownSource, KnownSources
 from hfnfs.errors import CacheUnusable, NoSpace, Offline, RemoteError
 from hfnfs.hub.account import Account
-from hfnfs.hub.connect import BucketRemote, RepoRemote, assumed, connect, is_commit
+from hfnfs.hub.connect import BucketRemote, RepoRemote, assumed, connect, is_commit, probe
 from hfnfs.hub.http import Http
 from hfnfs.hub.source import Source
 from hfnfs.remote import Remote, Revision, WritableRemote
+from hfnfs.transfer.branch import Branch, BranchRemote
 from hfnfs.transfer.kept import UNREACHABLE, KeptRemote, NoRemote
 
 # What the Hub calls the branch that is meant when none is named.
@@ -58,6 +59,7 @@ class Opened:
     bucket: WritableRemote | None = None  # what takes changes; None: they cannot be sent
     # To be awaited beside the serving, where the Hub was not asked: makes the first read as fast.
     prepare: Prepare | None = None
+    branch: Branch | None = None  # that the repo is mounted at, rather than at a commit for ever
 
 
 class _Known(NamedTuple):
@@ -84,8 +86,8 @@ class Opening:
         self._clock = clock
         self._read_by = read_by or _as_it_is
 
-    async def open(self, source: Source, *, offline: bool) -> Opened:
-        """What `source` names. Raises RemoteError."""
+    async def open(self, source: Source, *, offline: bool, folder_may_miss: bool = False) -> Opened:
+        """What `source` names; `folder_may_miss` as for connect. Raises RemoteError."""
         known = await asyncio.to_thread(self._known, source)
         if offline:
             if known is None:
@@ -98,15 +100,16 @@ class Opening:
         if known and is_for_ever and await asyncio.to_thread(self._shows_its_root, known):
             return self._unasked(*known)
         try:
-            remote = await connect(source, self._account, self._http)
+            remote = await connect(
+                source, self._account, self._http, folder_may_miss=folder_may_miss
+            )
             revision = await remote.revision()
         except UNREACHABLE as error:
             if known is None:
                 raise
             return self._left_alone(*known, error)
         await self._remember(source, remote.source, revision)
-        opened = self._opened(self._read_by(remote), remote.source, revision)
-        return replace(opened, bucket=_bucket(remote))
+        return self._connected(remote, remote.source, revision)
 
     # ------------------------------------------------------------- what is known
 
@@ -154,7 +157,7 @@ class Opening:
     def _disconnected(self, source: Source, revision: Revision) -> Opened:
         remote = NoRemote(source.name, revision, immutable=source.kind == "repo")
         _log.warning("offline: showing what is cached of %s", _described(source, revision))
-        return self._opened(remote, source, revision)
+        return Opened(source, revision, self._kept(remote, source, revision))
 
     def _left_alone(self, source: Source, revision: Revision, error: RemoteError) -> Opened:
         what = _described(source, revision)
@@ -163,22 +166,40 @@ class Opening:
 
     def _unasked(self, source: Source, revision: Revision) -> Opened:
         remote = assumed(source, revision, self._account, self._http)
-        opened = self._opened(self._read_by(remote), source, revision)
-        return replace(opened, prepare=remote.prepare, bucket=_bucket(remote))
+        return replace(self._connected(remote, source, revision), prepare=remote.prepare)
 
-    def _opened(self, remote: Remote, source: Source, revision: Revision) -> Opened:
-        kept = KeptRemote(
+    def _connected(
+        self, remote: RepoRemote | BucketRemote, source: Source, revision: Revision
+    ) -> Opened:
+        kept = self._kept(self._read_by(remote), source, revision)
+        if isinstance(remote, BucketRemote):
+            return Opened(source, revision, kept, bucket=remote)
+        if is_commit(source.revision):
+            return Opened(source, revision, kept)
+        branch = self._branch(BranchRemote(kept), source)
+        return Opened(source, revision, branch.remote, branch=branch)
+
+    def _branch(self, remote: BranchRemote, source: Source) -> Branch:
+        async def at(revision: Revision) -> Remote:
+            pinned = assumed(source, revision, self._account, self._http)
+            await pinned.prepare()
+            return self._kept(self._read_by(pinned), source, revision)
+
+        return Branch(
+            remote,
+            probe=lambda: probe(source, self._account, self._http),
+            at=at,
+            remember=lambda revision: self._remember(source, source, revision),
+        )
+
+    def _kept(self, remote: Remote, source: Source, revision: Revision) -> KeptRemote:
+        return KeptRemote(
             remote,
             self._names_of(source),
             revision=revision.token if remote.immutable else "",
             folder=source.subfolder,
             clock=self._clock,
         )
-        return Opened(source, revision, kept)
-
-
-def _bucket(remote: RepoRemote | BucketRemote) -> WritableRemote | None:
-    return remote if isinstance(remote, BucketRemote) else None
 
 
 def _described(source: Source, revision: Revision) -> str:

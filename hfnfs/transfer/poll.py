@@ -13,8 +13,7 @@ again; a directory that fails holds up no other, and one that nobody has looked 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from itertools import islice
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
@@ -54,7 +53,7 @@ _HOPELESS: Final = (RemoteUnavailable, RateLimited, Offline)
 _log = logging.getLogger(__name__)
 
 
-Changes: TypeAlias = Callable[[str], AsyncGenerator[FeedEvent, None]]
+Changes: TypeAlias = Callable[[str], AsyncIterator[FeedEvent]]
 
 
 class Rhythm(NamedTuple):
@@ -139,14 +138,17 @@ class Poll:
 
     async def _follow(self, changes: Changes) -> None:
         while True:
+            events = changes("")
             try:
-                async with aclosing(changes("")) as events:
-                    async for event in events:
-                        await self._take(event)
+                async for event in events:
+                    await self._take(event)
             except FeedUnavailable as error:
                 _log.info("changes are asked for now and then: %s", error)
             except Exception:  # a rim, as above
                 _log.exception("following the feed of changes failed")
+            finally:
+                if isinstance(events, AsyncGenerator):
+                    await events.aclose()
             if self._is_fed:
                 self._is_fed, self._is_behind = False, True
                 self._ask_at = self._clock.now()
