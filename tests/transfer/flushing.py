@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from hfnfs.remote import ContentId
+from hfnfs.remote import ContentId, WritableRemote
 from hfnfs.transfer.commits import Local
 from hfnfs.transfer.flush import Flush
 from hfnfs.transfer.uploads import Uploads
@@ -36,10 +37,13 @@ class PinnedExtents(MemoryExtents):
         return
 
 
-class Rig:
+B = TypeVar("B", bound=WritableRemote)
+
+
+class Rig(Generic[B]):
     """A volume that takes changes, a bucket, and the flush between them."""
 
-    def __init__(self, desk: ShownDesk, bucket: FakeBucket) -> None:
+    def __init__(self, desk: ShownDesk, bucket: B) -> None:
         self.desk, self.bucket = desk, bucket
         self.tickets: list[int] = []
         self.is_durable = asyncio.Event()
@@ -100,7 +104,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(home: Path, hub: dict[str, bytes] | None = None) -> AsyncIterator[Rig]:
+async def rig(home: Path, hub: dict[str, bytes] | None = None) -> AsyncIterator[Rig[FakeBucket]]:
     bucket = FakeBucket({} if hub is None else hub)
     desk = ShownDesk(home, {})
     desk.hub = bucket.files
@@ -109,7 +113,7 @@ async def rig(home: Path, hub: dict[str, bytes] | None = None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def running(made: Rig) -> AsyncIterator[Rig]:
+async def running(made: Rig[B]) -> AsyncIterator[Rig[B]]:
     async with asyncio.TaskGroup() as tasks:
         loop = tasks.create_task(made.flush.run())
         try:
