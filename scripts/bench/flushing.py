@@ -5,7 +5,6 @@
 Prints Markdown: requests by kind, and of all kinds for 100 files.
 """
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.live.small_files import requests_of
 def main() -> None:
     files = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory(prefix="hfnfs-requests-") as folder:
-        counted = asyncio.run(requests_of(files, Path(folder)))
+        counted = requests_of(files, Path(folder))
     print("| requests | number |\n|---|---|")
     for kind, number in sorted(counted.items()):
         print(f"| {kind} | {number} |")

@@ -1,5 +1,6 @@
 """A local Hub with repos, and hf-mount-nfs as a process of its own that serves them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub, Source
 
@@ -82,9 +84,15 @@ def launched(
     log = folder / "log"
     argv = [str(PROGRAM), kind, source, "--serve-only", "-v", "--hub-endpoint", endpoint]
     argv += ["--cache-dir", str(folder / "cache"), *options]
+    login = {"HF_TOKEN": DEFAULT_TOKEN} if kind == "bucket" else {}  # without it, none may write
     with log.open("a") as stderr:
         program = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
+            argv,
+            env={**os.environ, **login},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
         )
     try:
         return program, Served(program.pid, *_announced(program, log), log)

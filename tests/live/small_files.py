@@ -1,6 +1,7 @@
 """What it costs the Hub and its CAS that many small files are made and flushed."""
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,23 +14,17 @@ SIDE_BY_SIDE = 8
 PATIENCE_S = 300.0
 
 
-async def requests_of(files: int, folder: Path) -> Counter[str]:
-    """Make that many files as `cp -r` does, wait until the Hub has them all; requests by kind.
-
-    Raises TimeoutError if it never has.
-    """
+def requests_of(files: int, folder: Path) -> Counter[str]:
+    """Make that many files as `cp -r` does, wait until the Hub has them all; requests by kind."""
     wanted = {f"d{n % DIRECTORIES}/file {n:05}.txt": b"%d\n" % n * 40 for n in range(files)}
     with hub_with_bucket(folder / "hub", BUCKET, {"before": b"1"}) as (hub, thread):
-
-        async def there() -> int:
-            return len(await asyncio.to_thread(thread.do, hub.files(BUCKET)))
-
         with served(hub.endpoint, BUCKET, folder / "mount", kind="bucket") as server:
             hub.counters.clear()
-            await make(server.port, wanted)
-            async with asyncio.timeout(PATIENCE_S):
-                while await there() <= files:  # noqa: ASYNC110  # nobody sets an event
-                    await asyncio.sleep(0.1)
+            asyncio.run(make(server.port, wanted))
+            deadline = time.monotonic() + PATIENCE_S
+            while (there := len(thread.do(hub.files(BUCKET)))) <= files:
+                assert time.monotonic() < deadline, f"{there} files\n{server.log.read_text()}"
+                time.sleep(0.1)
             counted = Counter(hub.counters.requests)
         assert thread.do(hub.files(BUCKET)) == {**wanted, "before": b"1"}
     return counted
