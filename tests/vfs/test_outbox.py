@@ -441,3 +441,17 @@ def test_bytes_and_dates_that_change_while_they_are_sent_are_sent_again() -> Non
     assert [each.path for each in desk.outbox.pending()] == ["a"]
     desk.flush()
     assert desk.hub == desk.wanted()
+
+
+def test_a_node_that_was_put_has_to_be_put_anew_where_it_moves_on_to() -> None:
+    desk = Desk()
+    node = desk.create("a")
+    desk.upload(node)
+    desk.clock.advance(QUIET_S)
+    (put,) = desk.depart()
+    desk.write("a")
+    desk.settle(put)  # an older version of it is there
+    desk.outbox.put("b", node, None)
+    desk.outbox.delete("a", None, moved=node.fileid)
+    desk.clock.advance(WINDOW_S)
+    assert desk.depart() == []
