@@ -198,6 +198,10 @@ class UnmountFailed(HostError):
     """The mount is still there, whatever was tried; the message says what to do."""
 
 
+class ChangesUnsent(HostError):
+    """It ended in order, and the Hub lacks something: it is kept for the next mount."""
+
+
 class Interrupted(HostError):
     """A signal came before there was anything to end in order."""
 

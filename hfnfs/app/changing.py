@@ -1,15 +1,17 @@
 """What makes a volume one that takes changes: its state on the disk, its parts, begin and end.
 
-state loaded, staging taken over --> restored --> served, flushed --> drained --> all durable
+state loaded, staging taken over --> restored --> served, flushed --> all durable
+
+What the Hub lacks at the end stays here, for the next time; see draining.py.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from hfnfs.app.draining import Draining
 from hfnfs.app.ground import Ground
 from hfnfs.app.tree import grown
 from hfnfs.config import MountConfig
@@ -33,10 +35,6 @@ from hfnfs.vfs.restoring import restore
 from hfnfs.vfs.setting import Setting
 from hfnfs.vfs.volume import Changes, Volume
 from hfnfs.vfs.writing import Bounds, Writing
-
-_NAMED_MAX: Final = 5  # files, in a line of the log
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +81,18 @@ class Parts:
     means: Means
     naming: Naming
 
+    def unsent_bytes(self) -> int:
+        """Written bytes of files that the Hub does not have as they are."""
+        overlays = self.volume.data.overlays.values()
+        return sum(overlay.ranges.total for overlay in overlays if not overlay.is_clean)
+
 
 class Begun(NamedTuple):
     """What brings changes to the disk, and to the Hub."""
 
     pager: LocalPager
     flush: Flush
+    draining: Draining
 
 
 def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
@@ -127,7 +131,7 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
 async def begun(
     config: MountConfig, ground: Ground, parts: Parts, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[Begun]:
-    """Bring what is changed to the disk, and to the Hub, until the block is left; then the rest."""
+    """Bring what is changed to the disk, and to the Hub, until the block is left."""
     kept, means = parts.kept, parts.means
     bucket = ground.far.bucket
     assert bucket is not None, "without it nothing is changed"
@@ -150,28 +154,14 @@ async def begun(
     )
     uploads = Uploads(bucket, kept.staging, ground.extents)
     flush = Flush(bucket, uploads, local, ground.far.clock)
+    draining = Draining(
+        flush, config.flush_shutdown_timeout_s, kept.staging.directory, parts.unsent_bytes
+    )
     kept.state.start(pager.told)
     await pager.begin(kept.snapshot.meta.get(MetaKey.WRITE_VERIFIER))
     tasks.create_task(pager.run(), name="give up staged bytes")
     tasks.create_task(flush.run(), name="bring changes to the Hub")
     try:
-        yield Begun(pager, flush)
+        yield Begun(pager, flush, draining)
     finally:
-        await _end(config, kept, pager, flush)
-
-
-async def _end(config: MountConfig, kept: Kept, pager: LocalPager, flush: Flush) -> None:
-    """Send what the Hub lacks, as far as there is time, and make durable all that was written."""
-    left = await flush.drain(config.flush_shutdown_timeout_s)
-    if left:
-        names = ", ".join(each.path for each in left[:_NAMED_MAX])
-        others = f" and {len(left) - _NAMED_MAX} more" if len(left) > _NAMED_MAX else ""
-        why = next((each.error for each in left if each.error), flush.outage or "no time")
-        _log.warning(
-            "not on the Hub yet: %s%s (%s). They are kept in %s and go there at the next mount",
-            names,
-            others,
-            why,
-            kept.staging.directory,
-        )
-    await pager.end()
+        await pager.end()

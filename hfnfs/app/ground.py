@@ -37,7 +37,9 @@ class FarSide:
     revision: Revision
     remote: Remote
     prepare: Prepare | None  # see Opened
-    bucket: WritableRemote | None  # what takes changes
+    bucket: WritableRemote | None  # the same one, if it is a bucket that can be asked
+    takes_changes: bool  # of ours; then it is a bucket
+    endpoint: str
     identity: str  # the same for every mount of the same thing
 
     @property
@@ -82,6 +84,7 @@ async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIter
     ):
         opening = Opening(account, http, cache, clock, read_by)
         opened = await opening.open(source, offline=offline)
+        takes_changes = opened.bucket is not None and not config.read_only
         identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
         yield FarSide(
             clock,
@@ -90,7 +93,9 @@ async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIter
             opened.revision,
             opened.remote,
             opened.prepare,
-            None if config.read_only else opened.bucket,
+            opened.bucket,
+            takes_changes,
+            account.endpoint,
             identity,
         )
 
@@ -109,7 +114,7 @@ async def _reader(config: MountConfig, http: Http) -> AsyncIterator[ReadBy | Non
 async def prepared(config: MountConfig, cache: Cache, far: FarSide) -> AsyncIterator[Ground]:
     """Have what is kept of the source at hand until the block is left. Raises HostError."""
     # What is written has to be kept on the disk, wherever that is which is read.
-    keeps_state = open_cache(config.cache_dir) if far.bucket is not None else cache
+    keeps_state = open_cache(config.cache_dir) if far.takes_changes else cache
     state = await asyncio.to_thread(keeps_state.volume_state, far.identity)
     extents = cache.extents(cache_bytes_max(config))
     try:

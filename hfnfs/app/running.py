@@ -1,19 +1,25 @@
 """Joins the parts of one mount, starts them, and ends them in order.
 
 The only place that builds objects and hands them to each other. Leaving `running` stops the
-server, cancels what still reads ahead, and closes the cache and the connections to the Hub.
+server, cancels what still reads ahead, and closes the cache and the connections to the Hub. What
+the Hub lacks by then is kept: `Running.drained` sends it before.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hfnfs.app import changing
-from hfnfs.app.ground import Ground, cache_bytes_max, cache_of, far_side, prepared
+from hfnfs.app.ground import Ground, cache_of, far_side, prepared
+from hfnfs.app.reading import Reading
 from hfnfs.app.tree import grown
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
+from hfnfs.disk.last_mount import LastMount, last_mount, remember_mount
+from hfnfs.errors import PortRefused
 from hfnfs.hub.http import Counters
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
@@ -22,24 +28,13 @@ from hfnfs.nfs3.mountd import Mounts, ProgramMount3
 from hfnfs.nfs3.portmap import ProgramPortmap2
 from hfnfs.nfs3.program import ProgramNfs3
 from hfnfs.nfs3.waiting import Waiting
-from hfnfs.remote import Remote
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
-from hfnfs.transfer.blobs import BlobRemote
-from hfnfs.transfer.fetch import Fetcher
-from hfnfs.transfer.foresight import Foresight
-from hfnfs.transfer.listings import Listings
-from hfnfs.transfer.pager import RemotePager
-from hfnfs.transfer.upkeep import keep_tidy
-from hfnfs.transfer.verify import Verifier
-from hfnfs.transfer.whole import Bringer, EveryFile, WholeFiles
 from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
-from hfnfs.vfs.ports import Extents
 from hfnfs.vfs.volume import Volume
 
-# A listing has to stay young for as long as the request that asked for it takes to run again.
-_TTL_S_MIN = 1.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,11 @@ class Running:
     kind: str  # the command's word for it: "repo" or "bucket"
     revision: str  # a repo's commit, or what a bucket was at
     read_only: bool
+    resumed: bool  # it has the port it had last: mounts of then go on
     counters: Counters  # of requests to the Hub and the CAS, and their bytes
+    deserted: Callable[[], Coroutine[None, None, None]]  # returns once no client is connected
+    # Returns once the Hub has all changes, or raises ChangesUnsent; the event ends the wait.
+    drained: Callable[[asyncio.Event], Coroutine[None, None, None]]
 
 
 @asynccontextmanager
@@ -76,35 +75,39 @@ async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]
         _task_group() as tasks,
         _begun(config, ground, written, tasks) as begun,
     ):
-        verifier = Verifier(ground.extents)
-        tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
-        tasks.create_task(verifier.run(), name="verify what has come")
-        if far.prepare is not None:
-            tasks.create_task(far.prepare(), name="be ready for the first read")
         volume = _fixed_volume(config, ground) if written is None else written.volume
         export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
+        pager = Reading(config, ground, volume, tasks).begin(begun and begun.pager)
         waiting = Waiting(
-            _pager(config, ground, verifier.watched(), volume, begun, tasks),
+            pager,
             attempts_max=config.attempts_max,
             deadline_s=config.serve_deadline_s,
             hold_deadline_s=config.hold_deadline_s,
         )
-        async with _served(config, Mounts(export, far.names, Access()), waiting, tasks) as port:
+        mounts = Mounts(export, far.names, Access())
+        async with _served(config, ground, mounts, waiting, tasks) as serves:
             yield Running(
-                port=port,
+                port=serves.port,
                 export="/",
                 source_label=far.source.typed,
                 kind=far.source.kind,
                 revision=far.revision.token,
                 read_only=volume.is_read_only,
+                resumed=serves.resumed,
                 counters=far.http.counters,
+                deserted=serves.server.deserted,
+                drained=_nothing_to_send if begun is None else begun.draining.drained,
             )
+
+
+async def _nothing_to_send(enough: asyncio.Event) -> None:
+    """What takes no changes has nothing that the far side lacks."""
 
 
 @asynccontextmanager
 async def _written(config: MountConfig, ground: Ground) -> AsyncIterator[changing.Parts | None]:
     """What of a volume that takes changes was kept; None: it takes none."""
-    if ground.far.bucket is None:
+    if not ground.far.takes_changes:
         yield None
         return
     async with changing.kept(config, ground) as kept:
@@ -157,66 +160,47 @@ def _fixed_volume(config: MountConfig, ground: Ground) -> Volume:
     )
 
 
-def _with_blobs(ground: Ground, tasks: asyncio.TaskGroup) -> Remote:
-    """The far side, and what `hf download` has brought from there already."""
-    far = ground.far
-    if ground.blobs is None:
-        return far.remote
-    return BlobRemote(far.remote, ground.blobs, ground.hashed_blobs, far.clock, tasks)
+class _Serves(NamedTuple):
+    """A server that listens."""
 
-
-def _pager(
-    config: MountConfig,
-    ground: Ground,
-    extents: Extents,
-    volume: Volume,
-    begun: changing.Begun | None,
-    tasks: asyncio.TaskGroup,
-) -> RemotePager:
-    remote = _with_blobs(ground, tasks)
-    listings = Listings(
-        remote,
-        volume.tree,
-        clock=ground.far.clock,
-        tasks=tasks,
-        stall_timeout_s=config.stall_timeout_s,
-    )
-    fetcher = Fetcher(
-        remote,
-        extents,
-        config,
-        tasks,
-        clock=ground.far.clock,
-        tripwires=volume.data.tripwires,
-    )
-    whole = WholeFiles(fetcher, extents, cache_bytes_max(config), tasks)
-    ahead: Bringer = EveryFile(whole)
-    if config.cache_mode != "file":
-        ahead = Foresight(
-            whole, extents, tasks, clock=ground.far.clock, linger_s=config.read_ahead_linger_s
-        )
-    return RemotePager(
-        fetcher=ahead,
-        listings=listings,
-        extents=ground.extents,
-        tasks=tasks,
-        local=None if begun is None else begun.pager,
-    )
+    server: RpcServer
+    port: int
+    resumed: bool
 
 
 @asynccontextmanager
 async def _served(
-    config: MountConfig, mounts: Mounts, waiting: Waiting, tasks: asyncio.TaskGroup
-) -> AsyncIterator[int]:
-    """Serve NFS, MOUNT and the port mapper on one port; gives the port."""
+    config: MountConfig, ground: Ground, mounts: Mounts, waiting: Waiting, tasks: asyncio.TaskGroup
+) -> AsyncIterator[_Serves]:
+    """Serve NFS, MOUNT and the port mapper on one port."""
     access = mounts.access
     nfs = ProgramNfs3(mounts.export, access=access, waiting=waiting)
     mount = ProgramMount3(mounts, access=access, waiting=waiting)
     portmap = ProgramPortmap2([nfs, mount], access)
     limits = Limits(calls_in_flight_max=config.calls_in_flight_max)
     server = RpcServer([nfs, mount, portmap], tasks=tasks, limits=limits)
-    portmap.port = await server.start(config.host, config.port)
     try:
-        yield portmap.port
+        serves = await _listening(config, ground, server)
+        portmap.port = serves.port
+        yield serves
     finally:
         await server.close()
+
+
+async def _listening(config: MountConfig, ground: Ground, server: RpcServer) -> _Serves:
+    """On the port that the volume had last, if it is one that outlives its server."""
+    far, directory = ground.far, ground.state.directory
+    if not far.takes_changes or directory is None:
+        return _Serves(server, await server.start(config.host, config.port), resumed=False)
+    last = await asyncio.to_thread(last_mount, directory)
+    port = None
+    if last is not None and not config.port:
+        try:
+            port = await server.start(config.host, last.port)
+        except PortRefused as error:
+            _log.warning("a mount of before, if there is any, will not go on: %s", error)
+    if port is None:
+        port = await server.start(config.host, config.port)
+    now = LastMount(far.source.kind, far.source.typed, far.endpoint, port)
+    await asyncio.to_thread(remember_mount, directory, now)
+    return _Serves(server, port, resumed=last is not None and last.port == port)

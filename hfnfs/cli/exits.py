@@ -38,6 +38,8 @@ EXITS = [
     Exit(7, "the port cannot be had", (errors.PortRefused,)),
     Exit(8, "the cache directory cannot be used, or its disk is full",
          (errors.CacheUnusable, errors.NoSpace)),
+    Exit(9, "ended, but the Hub lacks changes: they are kept, and sent by the next mount",
+         (errors.ChangesUnsent,)),
     Exit(
         10,
         "the Hub refuses: no or a wrong token (401), no right (403), a gated repo",

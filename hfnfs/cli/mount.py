@@ -89,9 +89,11 @@ def repo(
 def bucket(
     ctx: typer.Context, source: Source, mount_point: MountPoint = None, *, options: MountOptions
 ) -> None:
-    """Mount a bucket, read-only in this release.
+    """Mount a bucket, to read and to write.
 
-    ID is NAMESPACE/NAME and may go on with /FOLDER; hf://buckets/… is understood too.
+    ID is NAMESPACE/NAME and may go on with /FOLDER; hf://buckets/… is understood too. What is
+    written is on the local disk first and goes to the Hub by itself; at the end all that is left
+    to be sent is.
     """
     options = options.over(ctx.obj)
     with _reporting(options):
@@ -153,8 +155,7 @@ def _say_serving(path: str, served: "Running", target: NfsTarget) -> None:
 def _described(served: "Running") -> str:
     at = f"at {served.revision[:SHORT_SHA]}, " if served.kind == "repo" else ""
     how = "read-only" if served.read_only else "read-write"
-    release = " in this release" if served.kind == "bucket" and served.read_only else ""
-    return f"{at}{how}{release}, port {served.port}"
+    return f"{at}{how}, port {served.port}"
 
 
 def _facts(served: "Running") -> dict[str, object]:

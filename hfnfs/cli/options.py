@@ -36,15 +36,20 @@ class Reader(StrEnum):
 
 
 def parse_size(text: str) -> int:
+    """Bytes of what parse_quota reads, enough to work with."""
+    size = parse_quota(text)
+    if size < CACHE_BYTES_MIN:
+        raise typer.BadParameter(f"{text!r} is less than {CACHE_BYTES_MIN // MIB}M")
+    return size
+
+
+def parse_quota(text: str) -> int:
     """Bytes of "1048576", "512M", "10GiB" (powers of 1024) or "10GB" (powers of 1000)."""
     match = _SIZE.fullmatch(text.strip().upper())
     if match is None:
         raise typer.BadParameter(f"{text!r} is no size; 500000000, 512M, 10G or 10GB would be")
     base = 1000 if match["decimal"] and match["unit"] else KIB
-    size = int(float(match["number"]) * base ** (" KMGT".index(match["unit"] or " ")))
-    if size < CACHE_BYTES_MIN:
-        raise typer.BadParameter(f"{text!r} is less than {CACHE_BYTES_MIN // MIB}M")
-    return size
+    return int(float(match["number"]) * base ** (" KMGT".index(match["unit"] or " ")))
 
 
 def parse_mode(text: str) -> int:
@@ -106,15 +111,56 @@ class MountOptions:
     gid: Annotated[int | None, typer.Option(min=0, help="group shown (default: yours)")] = None
     file_mode: Annotated[
         int | None,
-        typer.Option(parser=parse_mode, metavar="OCTAL", help="mode of files (default: 444)"),
+        typer.Option(
+            parser=parse_mode,
+            metavar="OCTAL",
+            help="mode of files (default: 644, of what is read-only 444)",
+        ),
     ] = None
     dir_mode: Annotated[
         int | None,
-        typer.Option(parser=parse_mode, metavar="OCTAL", help="mode of directories (default: 555)"),
+        typer.Option(
+            parser=parse_mode,
+            metavar="OCTAL",
+            help="mode of directories (default: 755, of what is read-only 555)",
+        ),
     ] = None
     read_only: Annotated[
-        bool | None, typer.Option("--read-only", help="refuse changes (all mounts do so far)")
+        bool | None,
+        typer.Option("--read-only", help="refuse changes to a bucket (repos always do)"),
     ] = None
+    quota: Annotated[
+        int | None, typer.Option(parser=parse_quota, metavar="SIZE", help="refuse writes beyond "
+        "which the bucket would hold more (default: no bound of ours)")
+    ] = None  # fmt: skip
+    max_staging_size: Annotated[
+        int | None, typer.Option(parser=parse_size, metavar="SIZE", help="written bytes kept on "
+        "the local disk; writers wait while the Hub lacks so many (default: 10G)")
+    ] = None  # fmt: skip
+    flush_debounce_ms: Annotated[
+        int | None, typer.Option(min=0, max=3_600_000, metavar="MS", help="what was changed goes "
+        "to the Hub once it was quiet for so long (default: 2000)")
+    ] = None  # fmt: skip
+    flush_max_batch_window_ms: Annotated[
+        int | None, typer.Option(min=0, max=3_600_000, metavar="MS", help="but no later than so "
+        "long after its first change (default: 30000)")
+    ] = None  # fmt: skip
+    flush_shutdown_timeout_ms: Annotated[
+        int | None, typer.Option(min=0, max=86_400_000, metavar="MS", help="at the end, send what "
+        "the Hub lacks for so long; the rest is kept for the next mount (default: 45000)")
+    ] = None  # fmt: skip
+    poll_interval_secs: Annotated[
+        float | None, typer.Option(min=0, max=86_400, metavar="SECONDS", help="ask so often what "
+        "others changed, where the Hub does not tell; 0: never (default: 30)")
+    ] = None  # fmt: skip
+    poll_listing_concurrency: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="N", help="directories listed at once "
+        "when others changed something (default: 4)")
+    ] = None  # fmt: skip
+    no_filter_os_files: Annotated[
+        bool | None, typer.Option("--no-filter-os-files", help="send .DS_Store, Thumbs.db and the "
+        "like to the Hub too; else they stay on this machine")
+    ] = None  # fmt: skip
     metadata_ttl_ms: Annotated[
         int | None, typer.Option(min=0, max=86_400_000, metavar="MS", help="how long names and "
         "attributes may be out of date, here and in the kernel (default: 10000)")
@@ -125,9 +171,9 @@ class MountOptions:
         "asked for (default: 1000000)")
     ] = None  # fmt: skip
     port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="port to serve on (default: any that is free)"),
-    ] = None
+        int | None, typer.Option(min=1, max=65535, help="port to serve on (default: of a bucket "
+        "that takes changes the one it had last, if it is free; else any that is)")
+    ] = None  # fmt: skip
     serve_only: Annotated[
         bool | None, typer.Option("--serve-only", help="do not mount: print the command that "
         "would, and a URL for libnfs")
@@ -195,13 +241,21 @@ def mount_config(
         "token": options.hf_token,
         "token_file": options.token_file,
         "offline": options.offline,
+        "read_only": options.read_only,
+        "quota_bytes": options.quota,
+        "staging_bytes_max": options.max_staging_size,
+        "flush_debounce_s": _seconds(options.flush_debounce_ms),
+        "flush_window_s": _seconds(options.flush_max_batch_window_ms),
+        "flush_shutdown_timeout_s": _seconds(options.flush_shutdown_timeout_ms),
+        "poll_interval_s": options.poll_interval_secs,
+        "poll_listing_concurrency": options.poll_listing_concurrency,
+        "filter_os_files": False if options.no_filter_os_files else None,
+        "metadata_ttl_s": _seconds(options.metadata_ttl_ms),
         "file_mode": options.file_mode,
         "directory_mode": options.dir_mode,
         "nodes_soft_max": options.inode_soft_limit,
         "port": options.port,
     }
-    if options.metadata_ttl_ms is not None:
-        given["metadata_ttl_s"] = options.metadata_ttl_ms / 1000
     return MountConfig(
         source=source,
         kind=kind,
@@ -212,6 +266,10 @@ def mount_config(
         gid=os.getgid() if options.gid is None else options.gid,
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # by name
     )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _is_below(path: Path, directory: str) -> bool:

@@ -8,6 +8,14 @@
                              v a second signal, or the patience is over
                           detached: lazy unmount, then by force --> over, or UnmountFailed
 
+    over --its client has hung up--> drained: the far side has all --> ended
+                                        | a second signal, or out of time
+                                        v
+                                     ChangesUnsent
+
+Only the mount table says that a mount is gone: what clients tell on their way (UMNT) comes before
+they have written back all, or never.
+
 What is served is handed in as a context manager: this room knows no server.
 """
 
@@ -26,6 +34,7 @@ from hfnfs.host.mounting import Mounting
 from hfnfs.host.preflight import (
     MountPoint,
     Surroundings,
+    busy,
     check_machine,
     prepare_mount_point,
     remove_made,
@@ -39,6 +48,9 @@ log = logging.getLogger(__name__)
 # mount behind.
 BUSY_TRIES = 10
 BUSY_RETRY_S = 2.0
+# How long a client that had something to write is waited for after its mount has gone: Linux
+# takes a mount from the table first, and writes back then.
+HUNG_UP_WITHIN_S = 60.0
 HOLDERS_NAMED_MAX = 5
 
 
@@ -56,8 +68,24 @@ class Served(Protocol):
         ...
 
     @property
+    def resumed(self) -> bool:
+        """Whether it goes on where a server ended: what was mounted then is good again."""
+        ...
+
+    @property
     def read_only(self) -> bool:
         """Whether every change is refused."""
+        ...
+
+    async def deserted(self) -> None:
+        """Return once no client is connected."""
+        ...
+
+    async def drained(self, enough: asyncio.Event) -> None:
+        """Return once the far side has all changes; `enough` ends the wait.
+
+        Raises ChangesUnsent.
+        """
         ...
 
 
@@ -85,13 +113,24 @@ class Mounted(Generic[S]):
     sudo: bool  # unmounting needs it too
 
 
+async def _mount(mounting: Mounting, point: MountPoint, served: Served) -> None:
+    if point.left is None:
+        await mounting.mount()
+    elif served.resumed and point.left.port == served.port:
+        mounting.take_up(point.left)
+        log.info("%s was left mounted by an earlier process, and goes on", point.path)
+    else:
+        raise busy(point.left)
+
+
 @asynccontextmanager
 async def mounted(
     plan: MountPlan, serving: Serving[S], table: MountTable
 ) -> AsyncIterator[Mounted[S]]:
     """Serve and mount until the block is left, and by then have unmounted, best in order.
 
-    Raises the HostError of the check that failed, before anything was served.
+    A mount that an earlier server has left there is taken up where that is possible. Raises the
+    HostError of the check that failed, before anything was served.
     """
     machine = await asyncio.to_thread(check_machine, plan.around)
     point = await asyncio.to_thread(prepare_mount_point, plan.path, table.read())
@@ -99,7 +138,7 @@ async def mounted(
         async with serving as served:
             target = _target(served, plan)
             mounting = Mounting(machine, target, point.path, table)
-            await mounting.mount()
+            await _mount(mounting, point, served)
             try:
                 yield Mounted(served, mounting, point, target, machine.sudo)
             finally:
@@ -122,6 +161,19 @@ async def stay_mounted(
             stop.orderly()
             on_mounted(mount)
             await until_over(mount.mounting, stop, table)
+            await _let_go(mount.served)
+            await mount.served.drained(stop.last_call())
+
+
+async def _let_go(served: Served) -> None:
+    """Serve until the client has hung up, if it may have something to write."""
+    if served.read_only:
+        return
+    try:
+        async with asyncio.timeout(HUNG_UP_WITHIN_S):
+            await served.deserted()
+    except TimeoutError:
+        log.warning("a client is still connected; what it writes from now on is lost to it")
 
 
 async def stay_serving(
@@ -133,6 +185,7 @@ async def stay_serving(
             stop.orderly()
             on_serving(served, _target(served, plan))
             await stop.wake.wait()
+            await served.drained(stop.last_call())
 
 
 def _target(served: Served, plan: MountPlan) -> NfsTarget:

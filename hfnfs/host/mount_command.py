@@ -67,12 +67,16 @@ def mount_options(target: NfsTarget, system: System) -> str:
     ]
     if target.read_only:
         both += ["soft", f"timeo={_TIMEO}", f"retrans={_RETRANS}"]
+    else:
+        # Whoever writes waits for a server that is started again, instead of losing what it wrote.
+        both.append(f"timeo={_TIMEO}")
     if system is System.MACOS:
         # nolocks would make flock(2) fail; locallocks keeps locks on this machine.
         return ",".join([*both, "locallocks", *(["rdonly"] if target.read_only else [])])
     linux = [
         "mountvers=3",
         "mountproto=tcp",
+        *([] if target.read_only else ["hard"]),  # macOS has no word for it, and does so
         "nolock",  # locks are this machine's own: there is no lock manager to ask
         "noacl",  # nor an NFSACL program: do not probe for it
     ]
@@ -97,6 +101,11 @@ def unmount_argv(mount_point: str, system: System, how: Unmount, *, sudo: bool) 
     """Unmount the absolute path `mount_point`."""
     flags = _UNMOUNT_FLAGS[system, how]
     return [*(_SUDO if sudo else ()), "umount", *flags, mount_point]
+
+
+def write_back_argv(mount_point: str, system: System) -> list[str]:
+    """Have the client send all that was written below `mount_point`."""
+    return ["sync", "-f", mount_point] if system is System.LINUX else ["sync"]
 
 
 _SUDO = ("sudo", "-n")  # never asks for a password

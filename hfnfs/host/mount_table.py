@@ -18,6 +18,16 @@ class MountEntry(NamedTuple):
     mount_point: str  # absolute, as os.fsdecode gives it
     type: str
     source: str
+    options: str = ""  # of the file system, as "rw,vers=3,port=2049"; "" where they are not told
+
+    @property
+    def port(self) -> int | None:
+        """Where the server of an NFS mount is asked; None: not told."""
+        for option in self.options.split(",") if self.type == "nfs" else ():
+            name, _, value = option.partition("=")
+            if name == "port" and value.isdigit():
+                return int(value)
+        return None
 
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -44,6 +54,7 @@ def parse_mountinfo(text: bytes) -> Iterator[MountEntry]:
             mount_point=unescaped(fields[4]),
             type=tail[0].decode("ascii", "replace"),
             source=unescaped(tail[1]),
+            options=unescaped(tail[2]) if len(tail) > 2 else "",
         )
 
 

@@ -15,7 +15,13 @@ from hfnfs.errors import (
     MountPointUnusable,
 )
 from hfnfs.host.helper import Outcome, run_helper
-from hfnfs.host.mount_command import NfsTarget, Unmount, mount_argv, unmount_argv
+from hfnfs.host.mount_command import (
+    NfsTarget,
+    Unmount,
+    mount_argv,
+    unmount_argv,
+    write_back_argv,
+)
 from hfnfs.host.mount_table import MountEntry, again, topmost
 from hfnfs.host.mount_watch import MountTable
 from hfnfs.host.preflight import INSTEAD, Machine
@@ -25,6 +31,7 @@ log = logging.getLogger(__name__)
 MOUNTED_WITHIN_S = 60.0  # a loaded machine; the server answers at once
 VISIBLE_WITHIN_S = 10.0
 UNMOUNTED_WITHIN_S = 15.0  # umount.nfs may wait for a server that is gone
+WRITTEN_BACK_WITHIN_S = 60.0  # what a client may hold of unwritten bytes, to the local disk
 
 # What helpers and kernels say, in English, and what it means. The first that fits.
 _NO_NFS = f"the kernel has no NFS client, {INSTEAD}"
@@ -82,6 +89,10 @@ class Mounting:
             await self.unmount_at_any_price()
             raise
 
+    def take_up(self, left: MountEntry) -> None:
+        """Go on with a mount that an earlier server of the same volume and port has left."""
+        self._mount = left
+
     async def _run_helper(self) -> None:
         machine = self._machine
         argv = mount_argv(
@@ -138,17 +149,31 @@ class Mounting:
             return Outcome(1, f"another file system is mounted over {self.mount_point}")
         machine = self._machine
         argv = unmount_argv(self.mount_point, machine.system, how, sudo=machine.sudo)
-        outcome = await run_helper(argv, UNMOUNTED_WITHIN_S)
+        waits_for_writes = how is Unmount.CLEAN and not self._target.read_only
+        within_s = WRITTEN_BACK_WITHIN_S if waits_for_writes else UNMOUNTED_WITHIN_S
+        outcome = await run_helper(argv, within_s)
         if not outcome.ok:
             log.debug("%s unmount: %s", how.value, outcome.said)
         return outcome
 
     async def unmount_at_any_price(self) -> bool:
-        """Detach it though it may be in use; False when even that fails."""
-        for how in (Unmount.LAZY, Unmount.FORCE):
+        """Detach it though it may be in use; False when even that fails.
+
+        Not before the client was asked to send what was written, where something may be.
+        """
+        ways = [Unmount.LAZY, Unmount.FORCE]
+        for how in ways if self._target.read_only else [Unmount.CLEAN, *ways]:
             if not self.is_there():
                 return True
+            if how is Unmount.LAZY and not self._target.read_only:
+                await self._write_back()
             outcome = await self.unmount(how)
             if self.is_there():
                 log.warning("%s unmount of %s: %s", how.value, self.mount_point, outcome.said)
         return not self.is_there()
+
+    async def _write_back(self) -> None:
+        argv = write_back_argv(self.mount_point, self._machine.system)
+        outcome = await run_helper(argv, WRITTEN_BACK_WITHIN_S)
+        if not outcome.ok:
+            log.warning("%s: not all was written back: %s", self.mount_point, outcome.said)

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hfnfs.errors import (
@@ -16,10 +16,11 @@ from hfnfs.errors import (
     MountNotPermitted,
     MountPointUnusable,
 )
-from hfnfs.host.mount_command import System
+from hfnfs.host.mount_command import NfsTarget, System
 from hfnfs.host.mount_table import MountEntry, topmost
 
 INSTEAD = "or use --serve-only"
+LEFT_SOURCE = NfsTarget(0).device  # what the table shows of our mounts
 # Where mount helpers live, also when the user's PATH does not say so.
 _SYSTEM_DIRECTORIES = ("/sbin", "/usr/sbin", "/bin", "/usr/bin")
 _CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
@@ -66,6 +67,7 @@ class MountPoint:
     path: str  # absolute, without symbolic links
     made: tuple[str, ...] = ()  # directories made for it, the outermost first
     hides: bool = False  # it has entries, which the mount will cover
+    left: MountEntry | None = None  # an NFS mount of this machine's that its server may have left
 
 
 def check_machine(around: Surroundings) -> Machine:
@@ -164,11 +166,16 @@ def prepare_mount_point(path: str, table: Sequence[MountEntry]) -> MountPoint:
     """Resolve `path`, and make the directory if it is missing. Raises MountPointUnusable.
 
     The table is asked before the path itself: what a killed server left mounted there would
-    make every look at it hang.
+    make every look at it hang. Such a mount is given as `left`: it may be taken up again.
     """
     if not path or "\0" in path:
         raise MountPointUnusable(f"{path!r} is no path")
-    _refuse_a_mount(os.path.abspath(path), table)
+    for place in _names_of(path):
+        there = topmost(table, place)
+        if there is not None and there.source == LEFT_SOURCE and there.port is not None:
+            return MountPoint(place, left=there)
+        if there is not None:
+            raise busy(there)
     resolved = os.path.realpath(path)
     _refuse_a_mount(resolved, table)
     try:
@@ -182,14 +189,27 @@ def prepare_mount_point(path: str, table: Sequence[MountEntry]) -> MountPoint:
     return MountPoint(resolved, tuple(made), hides)
 
 
+def _names_of(path: str) -> Iterator[str]:
+    """A path as typed, and without symbolic links before its last name, which is not looked at."""
+    path = os.path.abspath(path)
+    yield path
+    parent, name = os.path.split(path)
+    yield os.path.join(os.path.realpath(parent), name)
+
+
 def _refuse_a_mount(path: str, table: Sequence[MountEntry]) -> None:
     there = topmost(table, path)
     if there is not None:
-        how = "umount -l" if there.type.startswith("nfs") else "umount"
-        raise MountPointUnusable(
-            f"{path} is busy: {there.source} ({there.type}) is mounted there; "
-            f"choose another directory or unmount it first (`{how}`)"
-        )
+        raise busy(there)
+
+
+def busy(there: MountEntry) -> MountPointUnusable:
+    """What to say of a mount that is in the way."""
+    how = "umount -l" if there.type.startswith("nfs") else "umount"
+    return MountPointUnusable(
+        f"{there.mount_point} is busy: {there.source} ({there.type}) is mounted there; "
+        f"choose another directory or unmount it first (`{how}`)"
+    )
 
 
 def _make(path: str) -> list[str]:

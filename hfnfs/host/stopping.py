@@ -13,19 +13,26 @@ class StopRequests:
     """Takes SIGINT, SIGTERM and SIGHUP while entered, in the main thread's event loop.
 
     starting --signal--> the task that entered is cancelled, leaving raises Interrupted
-    starting --orderly()--> orderly --signal--> `asked` counts, `wake` is set
+    starting --orderly()--> orderly --signal--> `asked` counts, `wake` is set; after
+        last_call(), and unless it was the first one, `enough` too
     """
 
     def __init__(self) -> None:
         self.asked = 0
         self.wake = asyncio.Event()
+        self.enough = asyncio.Event()  # nothing more is waited for
         self._signal_number = 0
-        self._is_orderly = False
+        self._is_orderly = self._is_last_call = False
         self._before: dict[signal.Signals, Any] = {}
 
     def orderly(self) -> None:
         """From now on whoever reads `asked` ends things."""
         self._is_orderly = True
+
+    def last_call(self) -> asyncio.Event:
+        """`enough`, which a signal sets from now on that is not the first one."""
+        self._is_last_call = True
+        return self.enough
 
     def __enter__(self) -> "StopRequests":
         loop = asyncio.get_running_loop()
@@ -52,6 +59,8 @@ class StopRequests:
         self.asked += 1
         self._signal_number = number
         self.wake.set()
+        if self._is_last_call and self.asked > 1:
+            self.enough.set()
         if not self._is_orderly and self.asked == 1:
             assert self._task is not None
             self._task.cancel()

@@ -198,6 +198,7 @@ class RpcServer:
         self._connections: set[Connection] = set()
         self._listener: socket.socket | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._left = asyncio.Event()  # somebody has hung up
 
     async def start(self, host: str, port: int) -> int:
         """Listen on host and port (0: one of the kernel's choice) and give the port.
@@ -215,6 +216,12 @@ class RpcServer:
         self._listen()
         listening: int = self._listener.getsockname()[1]
         return listening
+
+    async def deserted(self) -> None:
+        """Return once nobody is connected."""
+        while self._connections:
+            self._left.clear()
+            await self._left.wait()
 
     async def close(self) -> None:
         """Stop listening, cancel what waits, wait for what must run to its end; then hang up."""
@@ -263,6 +270,7 @@ class RpcServer:
     def _gone(self, connection: Connection) -> None:
         was_full = self._is_full
         self._connections.discard(connection)
+        self._left.set()
         if was_full:
             self._listen()
 

@@ -1,5 +1,6 @@
 """The program hf-mount-nfs as a user meets it."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -38,6 +39,13 @@ class Served(NamedTuple):
     kind: str = "repo"
     revision: str = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
     read_only: bool = True
+    resumed: bool = False
+
+    async def deserted(self) -> None:
+        """Nobody was there."""
+
+    async def drained(self, enough: asyncio.Event) -> None:
+        """Nothing is lacking."""
 
 
 @pytest.fixture
@@ -110,9 +118,14 @@ def test_a_directory_with_files_in_it_is_covered_with_a_warning(
     assert ran.err[0].startswith("hf-mount-nfs: warning: ")
 
 
-def test_a_bucket_says_that_it_is_read_only_for_now(stage: Stage, served: list[Served]) -> None:
+def test_it_says_whether_one_can_write(
+    stage: Stage, served: list[Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = run("bucket", "me/data", stage.mount_point, "--read-only")
+    assert "(read-only, port 4711)" in ran.err[0]
+    monkeypatch.setattr(Served, "read_only", False)
     ran = run("bucket", "me/data", stage.mount_point)
-    assert "(read-only in this release, port 4711)" in ran.err[0]
+    assert "(read-write, port 4711)" in ran.err[0]
 
 
 def test_machines_read_the_same_as_json(stage: Stage, served: list[Served]) -> None:
@@ -133,6 +146,7 @@ def test_machines_read_the_same_as_json(stage: Stage, served: list[Served]) -> N
         (errors.UsageError("'x/y/z' is a bucket: hf-mount-nfs bucket x/y/z"), 2),
         (errors.PortRefused("port 2049 on 127.0.0.1 is taken"), 7),
         (errors.CacheUnusable("/c belongs to uid 7"), 8),
+        (errors.ChangesUnsent("not on the Hub yet: a.txt"), 9),
         (errors.NotAuthenticated("the Hub wants a token (401)"), 10),
         (errors.Forbidden("the token does not reach that far (403)"), 10),
         (errors.GatedRepo("accept its terms first"), 10),

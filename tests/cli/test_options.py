@@ -15,6 +15,7 @@ from hfnfs.cli.options import (
     Reader,
     mount_config,
     parse_mode,
+    parse_quota,
     parse_size,
     takes_options,
 )
@@ -44,6 +45,10 @@ def test_sizes_are_bytes_or_have_a_unit(text: str, size: int) -> None:
 def test_what_is_no_size_or_too_little_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_size(text)
+
+
+def test_a_quota_may_be_small() -> None:
+    assert (parse_quota("0"), parse_quota("64K")) == (0, 65536)
 
 
 def test_modes_are_octal() -> None:
@@ -90,6 +95,15 @@ def test_every_option_arrives(tmp_path: Path) -> None:
             inode_soft_limit=5000,
             port=20049,
             offline=True,
+            read_only=True,
+            quota=GIB,
+            max_staging_size=2 * GIB,
+            flush_debounce_ms=100,
+            flush_max_batch_window_ms=2000,
+            flush_shutdown_timeout_ms=0,
+            poll_interval_secs=0,
+            poll_listing_concurrency=8,
+            no_filter_os_files=True,
         )
     )
     assert (made.token, made.token_file) == ("secret", tmp_path / "token")
@@ -100,6 +114,11 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert (made.disk_cache, made.memory_bytes_max) == (False, 64 * MIB)
     assert (made.metadata_ttl_s, made.port, made.offline) == (1.5, 20049, True)
     assert made.nodes_soft_max == 5000
+    assert (made.read_only, made.quota_bytes, made.staging_bytes_max) == (True, GIB, 2 * GIB)
+    assert (made.flush_debounce_s, made.flush_window_s) == (0.1, 2.0)
+    assert made.flush_shutdown_timeout_s == 0
+    assert (made.poll_interval_s, made.poll_listing_concurrency) == (0, 8)
+    assert made.filter_os_files is False
 
 
 def test_no_token_is_in_what_a_config_prints() -> None:
@@ -153,6 +172,14 @@ EXAMPLES: list[tuple[str, list[str], Any]] = [
     ("file_mode", ["--file-mode", "640"], 0o640),
     ("dir_mode", ["--dir-mode", "750"], 0o750),
     ("read_only", ["--read-only"], True),
+    ("quota", ["--quota", "1M"], MIB),
+    ("max_staging_size", ["--max-staging-size", "1G"], GIB),
+    ("flush_debounce_ms", ["--flush-debounce-ms", "5"], 5),
+    ("flush_max_batch_window_ms", ["--flush-max-batch-window-ms", "0"], 0),
+    ("flush_shutdown_timeout_ms", ["--flush-shutdown-timeout-ms", "9"], 9),
+    ("poll_interval_secs", ["--poll-interval-secs", "0.5"], 0.5),
+    ("poll_listing_concurrency", ["--poll-listing-concurrency", "2"], 2),
+    ("no_filter_os_files", ["--no-filter-os-files"], True),
     ("metadata_ttl_ms", ["--metadata-ttl-ms", "0"], 0),
     ("inode_soft_limit", ["--inode-soft-limit", "1000"], 1000),
     ("port", ["--port", "2049"], 2049),

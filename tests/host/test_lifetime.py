@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfnfs.errors import (
+    ChangesUnsent,
     Interrupted,
     KernelWithoutNfs,
     MountFailed,
@@ -22,6 +23,7 @@ from hfnfs.host.holders import Holder
 from hfnfs.host.lifetime import Mounted, stay_mounted, stay_serving
 from hfnfs.host.mount_command import NfsTarget
 from tests.host.stage import BUSY, MOUNTS, UNMOUNTS, Stage
+from tests.until import until
 
 
 @dataclass
@@ -32,9 +34,20 @@ class Server:
     port: int = 20049
     export: str = "/"
     read_only: bool = True
+    resumed: bool = False
     is_serving: bool = False
+    did: list[str] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     failure: BaseException | None = None
+
+    async def deserted(self) -> None:
+        assert self.is_serving
+        self.did.append("deserted")
+
+    async def drained(self, enough: asyncio.Event) -> None:
+        assert self.is_serving
+        still = sum(entry.type == "nfs" for entry in self.stage.read())
+        self.did.append(f"drained with {still} mounted")
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Server"]:
@@ -252,3 +265,158 @@ async def test_an_ignored_hangup_stays_ignored(
         assert [call.split()[0] for call in stage.called()] == ["mount.nfs"]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+# ------------------------------------------------------- what was written gets to the far side
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_unmounts_then_lets_the_client_hang_up_then_drains(
+    stage: Stage, number: signal.Signals
+) -> None:
+    server = Server(stage, read_only=False)
+    await stay_mounted(stage.plan(), server.serving(), send(number))
+    assert stage.called()[1:] == [f"umount {stage.mount_point}"]
+    assert server.did == ["deserted", "drained with 0 mounted"]
+
+
+async def test_a_client_that_does_not_hang_up_is_not_waited_for_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "HUNG_UP_WITHIN_S", 0)
+
+    class Held(Server):
+        async def deserted(self) -> None:
+            await asyncio.Event().wait()
+
+    server = Held(stage, read_only=False)
+    await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    assert server.did == ["drained with 0 mounted"]
+    assert "still connected" in caplog.text
+
+
+async def test_w11_a_mount_is_over_when_it_is_gone_from_the_table_and_not_before(
+    stage: Stage,
+) -> None:
+    """A client says UMNT before it unmounts, and stays if it is busy; nothing here listens to it.
+
+    Drained is after the table says so, and while there is still a server to write back to.
+    """
+    server = Server(stage, read_only=False)
+    stage.program("umount", BUSY)
+    tried = []
+
+    async def see() -> None:
+        await until(lambda: len(stage.called()) == 2)
+        tried.append(list(server.did))
+        stage.change("41 1", "gone")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(see())
+        await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    assert tried == [[]], "nothing is drained while it is mounted"
+    assert server.did == ["deserted", "drained with 0 mounted"]
+
+
+async def test_w12_a_busy_writable_mount_is_synced_before_it_is_detached(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "BUSY_RETRY_S", 0)
+    stage.program("sync", "exit 0")
+    stage.program("umount", f'case "$1" in -l) {UNMOUNTS};; *) {BUSY};; esac')
+    server = Server(stage, read_only=False)
+    await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    clean, *_ = called = stage.called()[1:]
+    assert clean == f"umount {stage.mount_point}"
+    assert called[-2:] == [f"sync -f {stage.mount_point}", f"umount -l {stage.mount_point}"]
+    assert not any(" -l" in call or " -f -l" in call for call in called[:-2])
+
+
+async def test_w12_a_writable_mount_whose_server_failed_is_unmounted_kindly_at_first(
+    stage: Stage,
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError):
+        await stay_mounted(stage.plan(), Server(stage, read_only=False).serving(), fail)
+    assert stage.called()[1:] == [f"umount {stage.mount_point}"]
+
+
+async def drained_with(stage: Stage, *, first: int, then: int) -> asyncio.Event:
+    """What a drain was given to end it, with so many signals before it and in it."""
+    events: list[asyncio.Event] = []
+
+    class Slow(Server):
+        async def drained(self, enough: asyncio.Event) -> None:
+            events.append(enough)
+            for _ in range(then):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(10):
+                    await asyncio.sleep(0)
+
+    def begin(_: object) -> None:
+        for _ in range(first):
+            os.kill(os.getpid(), signal.SIGTERM)
+        if not first:
+            stage.change("41 1", "gone")
+
+    await stay_mounted(stage.plan(), Slow(stage, read_only=False).serving(), begin)
+    return events[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_enough"), [(1, 0, 0), (1, 1, 1), (0, 1, 0), (0, 2, 1)]
+)
+async def test_a_second_signal_ends_the_drain(
+    stage: Stage, first: int, then: int, is_enough: int
+) -> None:
+    enough = await drained_with(stage, first=first, then=then)
+    assert enough.is_set() == bool(is_enough)
+
+
+async def test_what_the_far_side_lacks_at_the_end_is_raised_after_all_was_ended(
+    stage: Stage,
+) -> None:
+    class Lacking(Server):
+        async def drained(self, enough: asyncio.Event) -> None:
+            raise ChangesUnsent("a.txt")
+
+    server = Lacking(stage, read_only=False)
+    with pytest.raises(ChangesUnsent):
+        await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    assert server.ended == [0]
+
+
+async def test_a_bare_server_drains_while_it_serves(stage: Stage) -> None:
+    server = Server(stage, read_only=False)
+    await stay_serving(stage.plan(), server.serving(), lambda s, _: send(signal.SIGTERM)(s))
+    assert server.did == ["drained with 0 mounted"]
+
+
+# ------------------------------------------------------- what an earlier process left mounted
+
+
+def leave_a_mount(stage: Stage, port: int) -> None:
+    with stage.table_file.open("a") as table:
+        options = f"rw,vers=3,port={port},mountport={port}"
+        table.write(f"40 1 0:50 / {stage.mount_point} rw - nfs 127.0.0.1:/ {options}\n")
+
+
+async def test_a_mount_that_a_killed_server_left_goes_on(stage: Stage) -> None:
+    leave_a_mount(stage, 20049)
+    server = Server(stage, read_only=False, resumed=True)
+    await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    assert stage.called() == [f"umount {stage.mount_point}"]
+    assert server.ended == [0]
+
+
+@pytest.mark.parametrize(("port", "resumed"), [(20050, True), (20049, False)])
+async def test_a_mount_of_another_server_is_in_the_way(
+    stage: Stage, port: int, resumed: bool
+) -> None:
+    leave_a_mount(stage, port)
+    server = Server(stage, read_only=False, resumed=resumed)
+    with pytest.raises(MountPointUnusable, match="is busy"):
+        await stay_mounted(stage.plan(), server.serving(), nothing)
+    assert stage.called() == []

@@ -14,6 +14,7 @@ from hfnfs.host.mount_command import (
     mount_options,
     unmount_argv,
     unmount_line,
+    write_back_argv,
 )
 
 TARGET = NfsTarget(port=20049)
@@ -55,6 +56,13 @@ def test_a_read_only_mount_fails_in_the_end_when_its_server_is_gone(system: Syst
 def test_a_writable_mount_never_gives_up_a_write(system: System) -> None:
     given = options(NfsTarget(port=1, read_only=False), system)
     assert not {"soft", "ro", "rdonly"} & set(given)
+    assert "timeo=600" in given
+    assert ("hard" in given) == (system is System.LINUX)
+
+
+def test_each_system_is_asked_in_its_own_words_to_write_back() -> None:
+    assert write_back_argv("/m", System.LINUX) == ["sync", "-f", "/m"]
+    assert write_back_argv("/m", System.MACOS) == ["sync"]
 
 
 def test_each_system_has_its_own_word_for_read_only_and_for_local_locks() -> None:

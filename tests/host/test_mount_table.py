@@ -20,9 +20,18 @@ def escaped(path: str) -> bytes:
 
 def test_an_entry_is_read_with_any_number_of_optional_fields() -> None:
     root, nfs, plain = parse_mountinfo(ROOT + NFS + PLAIN)
-    assert root == MountEntry(22, "8:1", "/", "ext4", "/dev/sda1")
-    assert nfs == MountEntry(41, "0:52", "/mnt/gpt2", "nfs", "127.0.0.1:/")
-    assert plain == MountEntry(42, "0:53", "/mnt/plain", "tmpfs", "none")
+    assert root == MountEntry(22, "8:1", "/", "ext4", "/dev/sda1", "rw,errors=remount-ro")
+    assert nfs == MountEntry(41, "0:52", "/mnt/gpt2", "nfs", "127.0.0.1:/", "ro,vers=3")
+    assert plain == MountEntry(42, "0:53", "/mnt/plain", "tmpfs", "none", "rw")
+
+
+def test_the_port_of_an_nfs_mount_is_told() -> None:
+    def port(type_: str, options: str) -> int | None:
+        return MountEntry(1, "0:1", "/m", type_, "127.0.0.1:/", options).port
+
+    assert port("nfs", "rw,mountport=7,port=20049,addr=127.0.0.1") == 20049
+    assert port("nfs", "rw,vers=3") is None
+    assert port("ext4", "rw,port=20049") is None
 
 
 def test_space_tab_newline_and_backslash_are_octal() -> None:

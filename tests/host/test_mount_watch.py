@@ -29,7 +29,10 @@ from hfnfs.host import mount_watch
 mount_watch.LOOK_AGAIN_S = 60.0  # nothing but the kernel's word may be fast
 
 class Served:
-    port, export, read_only = 1, "/", True
+    port, export, read_only, resumed = 1, "/", True, False
+
+    async def drained(self, enough):
+        pass
 
 @asynccontextmanager
 async def serving():

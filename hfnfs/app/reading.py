@@ -1,0 +1,89 @@
+"""What brings bytes and names of the far side to a volume: on demand, ahead, and as they change."""
+
+import asyncio
+from dataclasses import dataclass
+
+from hfnfs.app.ground import Ground, cache_bytes_max
+from hfnfs.config import MountConfig
+from hfnfs.remote import Remote
+from hfnfs.transfer.blobs import BlobRemote
+from hfnfs.transfer.durable import LocalPager
+from hfnfs.transfer.fetch import Fetcher
+from hfnfs.transfer.foresight import Foresight
+from hfnfs.transfer.listings import Listings
+from hfnfs.transfer.pager import RemotePager
+from hfnfs.transfer.poll import Poll, Rhythm
+from hfnfs.transfer.upkeep import keep_tidy
+from hfnfs.transfer.verify import Verifier
+from hfnfs.transfer.whole import Bringer, EveryFile, WholeFiles
+from hfnfs.vfs.ports import Extents
+from hfnfs.vfs.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Builds it for one volume, out of tasks of that group."""
+
+    config: MountConfig
+    ground: Ground
+    volume: Volume
+    tasks: asyncio.TaskGroup
+
+    def begin(self, local: LocalPager | None) -> RemotePager:
+        """Start what runs beside the serving; gives what meets needs. `local`: those of writers."""
+        ground, far = self.ground, self.ground.far
+        verifier = Verifier(ground.extents)
+        listings = self._listings()
+        self.tasks.create_task(keep_tidy(ground.extents), name="keep the cache tidy")
+        self.tasks.create_task(verifier.run(), name="verify what has come")
+        if far.prepare is not None:
+            self.tasks.create_task(far.prepare(), name="be ready for the first read")
+        if far.bucket is not None:
+            self.tasks.create_task(self._poll(listings).run(), name="follow what others change")
+        return RemotePager(
+            fetcher=self._fetcher(verifier.watched()),
+            listings=listings,
+            extents=ground.extents,
+            tasks=self.tasks,
+            local=local,
+        )
+
+    def _remote(self) -> Remote:
+        """The far side, and what `hf download` has brought from there already."""
+        far, ground = self.ground.far, self.ground
+        if ground.blobs is None:
+            return far.remote
+        return BlobRemote(far.remote, ground.blobs, ground.hashed_blobs, far.clock, self.tasks)
+
+    def _listings(self) -> Listings:
+        far = self.ground.far
+        return Listings(
+            far.remote,
+            self.volume.tree,
+            clock=far.clock,
+            tasks=self.tasks,
+            stall_timeout_s=self.config.stall_timeout_s,
+        )
+
+    def _poll(self, listings: Listings) -> Poll:
+        far, config = self.ground.far, self.config
+        assert far.bucket is not None, "a commit does not change"
+        rhythm = Rhythm(
+            config.poll_interval_s, config.poll_listing_concurrency, far.clock, asyncio.sleep
+        )
+        return Poll(far.remote, self.volume, listings, changes=far.bucket.changes, rhythm=rhythm)
+
+    def _fetcher(self, extents: Extents) -> Bringer:
+        config, tasks, clock = self.config, self.tasks, self.ground.far.clock
+        fetcher = Fetcher(
+            self._remote(),
+            extents,
+            config,
+            tasks,
+            clock=clock,
+            tripwires=self.volume.data.tripwires,
+        )
+        whole = WholeFiles(fetcher, extents, cache_bytes_max(config), tasks)
+        if config.cache_mode == "file":
+            return EveryFile(whole)
+        return Foresight(whole, extents, tasks, clock=clock, linger_s=config.read_ahead_linger_s)
