@@ -139,7 +139,7 @@ class Naming:
         if verifier is not None:
             self._keeper.verifiers[node] = verifier
         if isinstance(node, Directory):
-            node.listed_at = self._clock.now()
+            self._tree.know_all(node)
         self._show(home, node)
         if node.look.type is FileType.REG and wanted.size:
             self._writing.truncate(node, wanted.size)

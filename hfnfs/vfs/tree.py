@@ -36,6 +36,8 @@ from hfnfs.vfs.nodes import Nodes
 from hfnfs.vfs.ours import Claims, Ours, path_of
 
 NAME_BYTES_MAX = 255
+# To list all that is below a directory may take longer than a listing is believed otherwise.
+_SUBTREE_TTL_S = 300.0
 # Entries of a listing that are taken in at once: about a millisecond.
 _SLICE_ENTRIES = 256
 
@@ -192,14 +194,15 @@ class Tree:
     def files_below(self, directory: Directory) -> list[Node]:
         """Everything below a directory but directories.
 
-        Raises NotYet while there is one that is not listed, or not young.
+        Raises NotYet while there is one that is not listed, or not lately.
         """
+        oldest = min(self.oldest(), self._now() - _SUBTREE_TTL_S)
         files: list[Node] = []
         below = [directory]
         while below:
             one = below.pop()
-            if not self.is_young(one):
-                raise NotYet(Subtree(directory.fileid, self.oldest()))
+            if one.listed_at is None or one.listed_at <= oldest:
+                raise NotYet(Subtree(directory.fileid, oldest))
             for node in one.children.values():
                 if isinstance(node, Directory):
                     below.append(node)
@@ -219,6 +222,11 @@ class Tree:
         return self.ours is not None and self.ours.decides(directory, name, asked_at)
 
     # ------------------------------------------------------- changing it here
+
+    def know_all(self, directory: Directory) -> None:
+        """Take a directory for listed as it is: it was made here, and nobody else knows it."""
+        directory.listed_at = self._now()
+        directory.verifier = self._boot_verifier
 
     def adopt(self, directory: Directory, node: Node) -> None:
         """Show a node that was made or moved here under its name, which is free."""
@@ -322,7 +330,10 @@ class Tree:
             make = self._nodes.maker(directory, self.path(directory))
             draft.take(found, {name: make(name, entry) for name, entry in found.appeared})
         self._show(directory, draft)
-        directory.asked[name] = self._now()
+        if directory.listed_at is None:
+            directory.asked[name] = self._now()
+        else:
+            directory.number([node for node in draft.fresh.values() if not node.cookie])
         self._tell_listed(directory)
 
     def trim(self) -> None:
@@ -361,7 +372,12 @@ class Tree:
             return
         shown = directory.children
         claimed = self.ours.names(directory, asked_at)
-        taken = [n for n in draft.fresh if n in claimed or n in shown]
+        going = set(draft.gone)
+        taken = [
+            name
+            for name in draft.fresh
+            if name in claimed or (name in shown and shown[name] not in going)
+        ]
         fresh = [draft.fresh.pop(name) for name in taken]
         for drafted in fresh:
             directory.unnumber(drafted)

@@ -179,9 +179,6 @@ async def test_a_listing_on_its_way_while_the_revision_changes_is_done_again() -
         assert side.names("sub") == {"c", "deep", "new"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Tree._leave_ours takes a name of another kind for one of ours"
-)
 async def test_w23_files_become_directories_and_directories_files() -> None:
     async with side_of() as side:
         await side.look("", "sub", "other")

@@ -63,9 +63,6 @@ async def test_what_is_told_of_what_nobody_has_looked_at_is_ignored() -> None:
         assert side.remote.listed() == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Tree._leave_ours takes a name of another kind for one of ours"
-)
 async def test_w23_told_changes_of_kind_and_new_directories_between_are_shown() -> None:
     async with side_of(feed=True) as side:
         await side.look("", "sub", "other")

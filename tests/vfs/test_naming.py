@@ -15,6 +15,7 @@ from hfnfs.errors import (
 )
 from hfnfs.remote import Kind, RemoteEntry
 from hfnfs.vfs.attributes import Wanted
+from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.needs import Journaled, NotYet
 from hfnfs.vfs.node import FileType, Symlink
 from tests.vfs.changing import MTIME_NS, Desk
@@ -112,7 +113,9 @@ def test_a_symbolic_link_is_kept_here_and_survives(made: Made) -> None:
 
 def test_w16_an_empty_directory_survives_listings_and_restarts(made: Made) -> None:
     desk = made(a=b"1")
-    desk.do(desk.naming.make_directory, desk.root, b"d", Wanted(mode=0o700))
+    new = desk.do(desk.naming.make_directory, desk.root, b"d", Wanted(mode=0o700)).result
+    assert isinstance(new, Directory)
+    assert len(new.verifier) == 8
     mkdir(desk, "d/e")
     desk.clock.advance(100)
     assert desk.walk() == {"a": b"1", "d": None, "d/e": None}
