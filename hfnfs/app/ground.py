@@ -1,6 +1,7 @@
 """What a volume stands on: the far side, and what is kept of it on the local disk."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,16 +14,21 @@ from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
 from hfnfs.disk.memory import MemoryCache, MemoryExtents
 from hfnfs.disk.records import Records
+from hfnfs.errors import Forbidden, NotAuthenticated, SourceMissing
 from hfnfs.hub.account import find_account, is_offline
 from hfnfs.hub.http import Http
 from hfnfs.hub.local_cache import blobs_of
 from hfnfs.hub.source import Source, parse
 from hfnfs.hub.xet_reader import HfXetReader
 from hfnfs.remote import Remote, Revision, WritableRemote
+from hfnfs.transfer.branch import Branch
+from hfnfs.transfer.kept import UNREACHABLE
 from hfnfs.transfer.opening import Opening, Prepare, ReadBy
 
 # Without a disk cache: the rest is for what is on its way in and out.
 _PART_OF_MEMORY_FOR_BLOCKS = 0.5
+
+_log = logging.getLogger(__name__)
 
 Cache: TypeAlias = CacheLayout | MemoryCache
 
@@ -38,6 +44,7 @@ class FarSide:
     remote: Remote
     prepare: Prepare | None  # see Opened
     bucket: WritableRemote | None  # the same one, if it is a bucket that can be asked
+    branch: Branch | None  # of a repo, whose commits are followed
     takes_changes: bool  # of ours; then it is a bucket
     endpoint: str
     identity: str  # the same for every mount of the same thing
@@ -83,8 +90,11 @@ async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIter
         _reader(config, http) as read_by,
     ):
         opening = Opening(account, http, cache, clock, read_by)
-        opened = await opening.open(source, offline=offline)
+        # A folder of a bucket comes with its first file.
+        opened = await opening.open(source, offline=offline, folder_may_miss=not config.read_only)
         takes_changes = opened.bucket is not None and not config.read_only
+        if takes_changes and opened.check_write_access is not None:
+            await _require_write_access(opened.check_write_access)
         identity = f"{account.endpoint} {opened.source.kind} {opened.source.typed}"
         yield FarSide(
             clock,
@@ -94,10 +104,21 @@ async def far_side(config: MountConfig, cache: Cache, clock: Clock) -> AsyncIter
             opened.remote,
             opened.prepare,
             opened.bucket,
+            opened.branch,
             takes_changes,
             account.endpoint,
             identity,
         )
+
+
+async def _require_write_access(check: Prepare) -> None:
+    """See now that what will be written can be sent. Raises RemoteError."""
+    try:
+        await check()
+    except (NotAuthenticated, Forbidden, SourceMissing) as error:
+        raise type(error)(f"{error}. To read it only: --read-only") from error
+    except UNREACHABLE as error:
+        _log.warning("what is written is kept until the Hub can be reached: %s", error)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from hfnfs.app.ground import Ground, cache_bytes_max
 from hfnfs.config import MountConfig
 from hfnfs.remote import Remote
 from hfnfs.transfer.blobs import BlobRemote
+from hfnfs.transfer.branch import Follow
 from hfnfs.transfer.durable import LocalPager
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
@@ -38,8 +39,7 @@ class Reading:
         self.tasks.create_task(verifier.run(), name="verify what has come")
         if far.prepare is not None:
             self.tasks.create_task(far.prepare(), name="be ready for the first read")
-        if far.bucket is not None:
-            self.tasks.create_task(self._poll(listings).run(), name="follow what others change")
+        self._follow(listings)
         return RemotePager(
             fetcher=self._fetcher(verifier.watched()),
             listings=listings,
@@ -65,13 +65,19 @@ class Reading:
             stall_timeout_s=self.config.stall_timeout_s,
         )
 
-    def _poll(self, listings: Listings) -> Poll:
-        far, config = self.ground.far, self.config
-        assert far.bucket is not None, "a commit does not change"
+    def _follow(self, listings: Listings) -> None:
+        """Show what others change, unless what is mounted is one commit for ever."""
+        far, config, volume = self.ground.far, self.config, self.volume
         rhythm = Rhythm(
             config.poll_interval_s, config.poll_listing_concurrency, far.clock, asyncio.sleep
         )
-        return Poll(far.remote, self.volume, listings, changes=far.bucket.changes, rhythm=rhythm)
+        if far.bucket is not None:
+            changes = far.bucket.changes
+            poll = Poll(far.remote, volume, listings, changes=changes, rhythm=rhythm)
+            self.tasks.create_task(poll.run(), name="follow what others change")
+        if far.branch is not None:
+            follow = Follow(far.branch, volume, rhythm)
+            self.tasks.create_task(follow.run(), name="follow the branch")
 
     def _fetcher(self, extents: Extents) -> Bringer:
         config, tasks, clock = self.config, self.tasks, self.ground.far.clock

@@ -117,8 +117,8 @@ class State:
             except BlockingIOError as error:
                 pid = os.pread(fd, _PID_DIGITS_MAX, 0).decode("ascii", "replace").strip()
                 raise CacheUnusable(
-                    f"{self._directory}: process {pid or '?'} mounts this already; "
-                    "unmount that, or choose another cache directory"
+                    f"process {pid or '?'} has this mounted read-write already "
+                    f"({self._directory}): use that mount, or mount it with --read-only"
                 ) from error
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)

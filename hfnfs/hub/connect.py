@@ -149,6 +149,10 @@ class BucketRemote:
         """Be ready for the first read."""
         await self._cas.prepare()
 
+    async def check_write_access(self) -> None:
+        """Raise now, rather than at the first upload, what keeps this account from changing it."""
+        await self._uploader.check_access()
+
     async def revision(self) -> Revision:
         """What the bucket is at now."""
         return await self._tree.revision()

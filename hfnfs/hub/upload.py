@@ -61,6 +61,10 @@ class Uploader:
         self._stall_timeout_s = stall_timeout_s
         self._slots = asyncio.Semaphore(GROUPS_IN_FLIGHT_MAX)
 
+    async def check_access(self) -> None:
+        """Get leave to upload now; a refusal is raised."""
+        await self._cas.access()
+
     async def upload(self, paths: Sequence[Path]) -> list[Outcome]:
         """The content of each, or why it has none, as WritableRemote.upload."""
         seen = await asyncio.to_thread(lambda: [looked_at(path) for path in paths])

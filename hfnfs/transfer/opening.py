@@ -59,6 +59,8 @@ class Opened:
     bucket: WritableRemote | None = None  # what takes changes; None: they cannot be sent
     # To be awaited beside the serving, where the Hub was not asked: makes the first read as fast.
     prepare: Prepare | None = None
+    # Raises the RemoteError that keeps the account from changing it; None: nobody can tell now.
+    check_write_access: Prepare | None = None
     branch: Branch | None = None  # that the repo is mounted at, rather than at a commit for ever
 
 
@@ -109,7 +111,10 @@ class Opening:
                 raise
             return self._left_alone(*known, error)
         await self._remember(source, remote.source, revision)
-        return self._connected(remote, remote.source, revision)
+        opened = self._connected(remote, remote.source, revision)
+        if isinstance(remote, BucketRemote):
+            opened = replace(opened, check_write_access=remote.check_write_access)
+        return opened
 
     # ------------------------------------------------------------- what is known
 

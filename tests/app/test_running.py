@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from hfnfs.app.running import Running, running
 from hfnfs.config import BLOCK_BYTES, MountConfig
 from hfnfs.disk.extents import DiskExtents
+from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NfsClient, NotOk
@@ -84,7 +85,10 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
 @pytest.fixture(params=["me/x", "buckets/local/data"])
 def config(request: pytest.FixtureRequest, hub: LocalHub, tmp_path: Path) -> MountConfig:
     return MountConfig(
-        source=f"hf://{request.param}", cache_dir=tmp_path / "cache", endpoint=hub.endpoint
+        source=f"hf://{request.param}",
+        cache_dir=tmp_path / "cache",
+        endpoint=hub.endpoint,
+        token=DEFAULT_TOKEN,
     )
 
 

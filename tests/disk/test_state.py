@@ -390,7 +390,7 @@ def test_a_second_owner_is_refused_and_told_who_has_it(
     running: tuple[State, Told], tmp_path: Path
 ) -> None:
     other = State(tmp_path)
-    with pytest.raises(CacheUnusable, match=f"process {os.getpid()} .*another cache directory"):
+    with pytest.raises(CacheUnusable, match=f"process {os.getpid()} .*--read-only"):
         other.load()
     state, told = running
     told.durable(state.submit(UpsertNode(node(1))))
