@@ -118,7 +118,7 @@ class Follow:
         remote = await self._branch.at(revision)
         there = await _Fetching(self._volume, remote, revision, self._at_once).all()
         self._branch.remote.become(remote)
-        switch(self._volume.tree, there, self._clock.wall_ns())
+        switch(self._volume.tree, there)
         self._volume.revision = revision
         _log.info("now at commit %s", revision.token)
         await self._branch.remember(revision)

@@ -33,7 +33,8 @@ from hfnfs.vfs.merge import Draft, changes
 from hfnfs.vfs.needs import Listed, Named, NotYet, Subtree
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.nodes import Nodes
-from hfnfs.vfs.ours import Claims, Ours, path_of
+from hfnfs.vfs.ours import Claims, Ours
+from hfnfs.vfs.shown import Shown
 
 NAME_BYTES_MAX = 255
 # To list all that is below a directory may take longer than a listing is believed otherwise.
@@ -51,7 +52,7 @@ class Freshness:
     nodes_soft_max: int = 1_000_000  # in memory; beyond it those that nobody uses are dropped
 
 
-class Tree:
+class Tree(Shown):
     """Owner of names, nodes, listings and cookies of one volume.
 
     `claims` None: it takes no changes, everything is the far side's to say.
@@ -66,32 +67,15 @@ class Tree:
         clock: Clock,
         claims: Claims | None = None,
     ) -> None:
+        super().__init__(Nodes(appearance), boot_verifier, clock)
         self.ours = None if claims is None else Ours(claims)
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
         self._believes_for_ever = freshness.ttl_s == inf
         self._nodes_soft_max = freshness.nodes_soft_max
-        self._boot_verifier = boot_verifier
-        self._clock = clock
         self._now = clock.now
-        self.nodes = self._nodes = Nodes(appearance)
-        self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
-        self.pinned: set[Node] = set()  # not to be dropped
-        self.homes: dict[Node, int] = {}  # of those that were moved to another directory
         self.when_replaced: list[Callable[[Node], None]] = []  # by other bytes of the far side
         self.when_listed: list[Callable[[Directory], None]] = []  # or asked for a name of it
-        self.when_gone: list[Callable[[], None]] = []  # called when nodes were retired or dropped
-        self.root = self._nodes.root
-
-    @property
-    def file_count(self) -> int:
-        """Files in memory."""
-        return self._nodes.file_count
-
-    @property
-    def byte_count(self) -> int:
-        """Bytes that those files have."""
-        return self._nodes.byte_count
 
     # -------------------------------------------------------------- asking
 
@@ -100,19 +84,15 @@ class Tree:
 
         Raises StaleHandle, or NotYet if only a listing of the directory can tell.
         """
-        node = self._nodes.get(fileid)
+        node = self.nodes.get(fileid)
         if node is None:
-            home = self._nodes.get(directory)
+            home = self.nodes.get(directory)
             if isinstance(home, Directory) and home.listed_at is None:
                 raise NotYet(Listed(directory, self._now() - self._ttl_s))
         if node is None or node.generation != generation:
             raise StaleHandle(f"fileid {fileid:x} is gone")
         (node.parent or self.root).is_used = True
         return node
-
-    def node_by_fileid(self, fileid: int) -> Node | None:
-        """The node of that fileid in memory, whatever its generation."""
-        return self._nodes.get(fileid)
 
     def lookup(self, directory: Node, name: bytes) -> Node:
         """The node of that name; "." and ".." too (RFC 1813 §3.3.3).
@@ -172,25 +152,6 @@ class Tree:
         directory.is_used = True
         return directory
 
-    def path(self, node: Node) -> str:
-        """Path below the root, without a leading slash; "" for the root."""
-        return path_of(node)
-
-    def at(self, path: str) -> Node | None:
-        """The node that is shown at a path, if it is in memory."""
-        node: Node = self.root
-        for name in path.encode().split(b"/") if path else ():
-            found = node.children.get(name) if isinstance(node, Directory) else None
-            if found is None:
-                return None
-            node = found
-        return node
-
-    def home_of(self, node: Node) -> int:
-        """The fileid of the directory that the node's handles name: where it was first seen."""
-        parent = 0 if node.parent is None else node.parent.fileid
-        return self.homes.get(node, parent) if self.homes else parent
-
     def files_below(self, directory: Directory) -> list[Node]:
         """Everything below a directory but directories.
 
@@ -221,57 +182,6 @@ class Tree:
     def _is_ours(self, directory: Directory, name: bytes, asked_at: float) -> bool:
         return self.ours is not None and self.ours.decides(directory, name, asked_at)
 
-    # ------------------------------------------------------- changing it here
-
-    def know_all(self, directory: Directory) -> None:
-        """Take a directory for listed as it is: it was made here, and nobody else knows it."""
-        directory.listed_at = self._now()
-        directory.verifier = self._boot_verifier
-
-    def adopt(self, directory: Directory, node: Node) -> None:
-        """Show a node that was made or moved here under its name, which is free."""
-        node.parent = directory
-        directory.put({node.name: node})
-        if directory.listed_at is not None:
-            directory.number([node])
-        self._touch(directory)
-
-    def remove(self, node: Node) -> None:
-        """Show it no more, nor what is below it; its handles are stale from now on."""
-        self._detach(node)
-        self._retire(node)
-
-    def move(self, node: Node, directory: Directory, name: bytes) -> None:
-        """Show a node under another name, which is free, perhaps in another directory."""
-        home = self.home_of(node)
-        self._detach(node)
-        node.name = name
-        node.cookie = 0
-        self.adopt(directory, node)
-        if home != directory.fileid:
-            self.homes[node] = home
-        else:
-            self.homes.pop(node, None)
-        self.stamp(node)
-
-    def stamp(self, node: Node) -> None:
-        """Move a node's ctime, always forward, as one of its attributes has changed."""
-        node.ctime_ns = max(self._clock.wall_ns(), node.ctime_ns + 1)
-        node.changed()
-
-    def restore(self, directory: Directory, node: Node, home: int) -> None:
-        """Show a node that was kept over a restart; before anything is served."""
-        directory.put({node.name: node})
-        if home != directory.fileid:
-            self.homes[node] = home
-
-    def _detach(self, node: Node) -> None:
-        directory = node.parent
-        assert directory is not None, "the root has no name"
-        directory.remove(node.name)
-        directory.asked.pop(node.name, None)
-        self._touch(directory)
-
     # ------------------------------------------------ what the far side says
 
     def apply_listing(
@@ -292,7 +202,7 @@ class Tree:
         """
         if asked_at is None:
             asked_at = self._now()
-        self._discard(directory)
+        self.discard(directory)
         if directory.listed_at is None:
             directory.number_anew()
         draft = directory.draft = Draft()
@@ -307,7 +217,7 @@ class Tree:
             self._show_listing(directory, draft, listing)
         finally:
             if directory.draft is draft:
-                self._discard(directory)
+                self.discard(directory)
 
     def apply_found(
         self,
@@ -327,7 +237,7 @@ class Tree:
             if shown is None and directory.draft is not None and name in directory.draft.fresh:
                 directory.put({name: directory.draft.fresh[name]})  # it is on its way already
             found = changes(directory.children, [entry])
-            make = self._nodes.maker(directory, self.path(directory))
+            make = self.nodes.maker(directory, self.path(directory))
             draft.take(found, {name: make(name, entry) for name, entry in found.appeared})
         self._show(directory, draft)
         if directory.listed_at is None:
@@ -336,6 +246,21 @@ class Tree:
             directory.number([node for node in draft.fresh.values() if not node.cookie])
         self._tell_listed(directory)
 
+    def forget(self, directory: Directory) -> None:
+        """Know nothing of a directory but what is in use; it is asked for when it is wanted."""
+        self.discard(directory)
+        directory.asked.clear()
+        self.nodes.drop(directory.keep_only(self._stays))
+        self._touch(directory)
+        self._gone()
+
+    def discard(self, directory: Directory) -> None:
+        """Give up a listing that is being taken in, if there is one."""
+        draft, directory.draft = directory.draft, None
+        if draft is not None:
+            shown = directory.children
+            self.nodes.drop(n for name, n in draft.fresh.items() if shown.get(name) is not n)
+
     def trim(self) -> None:
         """Drop files of directories that were not used for longest, if there are too many nodes.
 
@@ -343,7 +268,7 @@ class Tree:
         that was listed last is not.
         """
         second_chances = len(self._listed)
-        while len(self._nodes) > self._nodes_soft_max and len(self._listed) > 1:
+        while len(self.nodes) > self._nodes_soft_max and len(self._listed) > 1:
             directory = next(iter(self._listed))
             del self._listed[directory]
             if directory.is_used and second_chances:
@@ -357,7 +282,7 @@ class Tree:
         """Find out what a slice of a listing changes, and make the nodes for it."""
         shown = directory.children
         found = changes(shown, batch)
-        make = self._nodes.maker(directory, self.path(directory))
+        make = self.nodes.maker(directory, self.path(directory))
         made = {name: make(name, entry) for name, entry in found.appeared}
         draft.take(found, made)
         nodes = [made.get(name) or shown[name] for name in found.names]
@@ -381,7 +306,7 @@ class Tree:
         fresh = [draft.fresh.pop(name) for name in taken]
         for drafted in fresh:
             directory.unnumber(drafted)
-        self._nodes.drop(node for node in fresh if shown.get(node.name) is not node)
+        self.nodes.drop(node for node in fresh if shown.get(node.name) is not node)
         draft.gone = [node for node in draft.gone if node.name not in claimed]
         draft.replaced = [pair for pair in draft.replaced if pair[0].name not in claimed]
         draft.names |= claimed
@@ -423,17 +348,10 @@ class Tree:
         if draft.says_something_new and directory.listed_at is not None:
             self._touch(directory)  # else nobody has seen it otherwise
 
-    def _discard(self, directory: Directory) -> None:
-        """Give up a listing that is being taken in, if there is one."""
-        draft, directory.draft = directory.draft, None
-        if draft is not None:
-            shown = directory.children
-            self._nodes.drop(n for name, n in draft.fresh.items() if shown.get(name) is not n)
-
     def _update(self, node: Node, entry: RemoteEntry) -> None:
         """Other bytes under the same name: the same node, and the client drops its pages."""
         before = node.content
-        self._nodes.fill(node, entry)
+        self.nodes.fill(node, entry)
         now_ns = self._clock.wall_ns()
         node.mtime_ns = now_ns if entry.mtime_ns is None else entry.mtime_ns
         node.ctime_ns = max(now_ns, node.ctime_ns + 1)
@@ -442,33 +360,12 @@ class Tree:
             for told in self.when_replaced:
                 told(node)
 
-    def _touch(self, directory: Directory) -> None:
-        """Move a directory's times, so that clients drop what they know of its names."""
-        directory.mtime_ns = max(self._clock.wall_ns(), directory.mtime_ns + 1)
-        directory.ctime_ns = max(directory.mtime_ns, directory.ctime_ns + 1)
-        directory.changed()
-
-    def _retire(self, node: Node) -> None:
-        self._nodes.retire(node)
-        if isinstance(node, Directory):
-            listed = self._listed
-            self._listed = {d: None for d in listed if self._nodes.get(d.fileid) is d}
-        self._gone()
-
     def _drop(self, directory: Directory) -> None:
         """Drop the files of a directory; it may be listed otherwise when it is asked for again."""
-        self._nodes.drop(directory.keep_only(self._stays))
+        self.nodes.drop(directory.keep_only(self._stays))
         if self._ttl_s != inf:
             self._touch(directory)
         self._gone()
-
-    def _stays(self, node: Node) -> bool:
-        """Whether a node is not to be dropped."""
-        return isinstance(node, Directory) or node in self.pinned
-
-    def _gone(self) -> None:
-        for told in self.when_gone:
-            told()
 
 
 def _nameless(node: Node) -> NotDirectory:

@@ -40,7 +40,7 @@ def folders_of(t: Tree, count: int, per_folder: int) -> list[Directory]:
 def test_a_large_listing_is_taken_in_by_slices_and_shown_at_once() -> None:
     t = tree(SetClock(), ttl_s=inf)
     slices = t.applying(t.root, files(5000))
-    made = [len(t._nodes) for _ in slices if not t.root.children]
+    made = [len(t.nodes) for _ in slices if not t.root.children]
     assert len(made) == 20
     assert max(b - a for a, b in zip([1, *made], made, strict=False)) <= 256
     assert names_in(t.root) == [f"file-{number:06}" for number in range(5000)]
@@ -93,7 +93,7 @@ def test_a_directory_that_goes_away_meanwhile_takes_all_with_it() -> None:
     slices = begun(t, directory)
     t.apply_listing(t.root, listing())
     assert list(slices) == []
-    assert (len(t._nodes), t.file_count, t.byte_count) == (1, 0, 0)
+    assert (len(t.nodes), t.file_count, t.byte_count) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("how", ["closed", "superseded"])
@@ -106,7 +106,7 @@ def test_a_listing_that_is_given_up_leaves_nothing_behind(how: str) -> None:
     t.apply_listing(t.root, files(700))
     assert list(slices) == []
     assert names_in(t.root) == [f"file-{number:06}" for number in range(700)]
-    assert (t.file_count, len(t._nodes)) == (700, 701)
+    assert (t.file_count, len(t.nodes)) == (700, 701)
     assert all(node.generation == 0 for node in t.root.children.values())
 
 
@@ -125,9 +125,9 @@ def test_beyond_the_limit_the_files_used_longest_ago_are_dropped() -> None:
         directory.is_used = False
     t.trim()
     assert [len(directory.children) for directory in listed] == [100, 0, 0, 100]
-    assert len(t._nodes) == 205
+    assert len(t.nodes) == 205
     t.trim()
-    assert len(t._nodes) == 205
+    assert len(t.nodes) == 205
 
 
 def test_the_directory_that_was_listed_last_is_never_dropped() -> None:
@@ -269,6 +269,6 @@ def test_any_number_of_files_passes_through_a_bounded_memory() -> None:
         assert isinstance(directory, Directory)
         t.apply_listing(directory, entries)
         t.trim()
-        most = max(most, len(t._nodes))
+        most = max(most, len(t.nodes))
     assert most <= 5_000
     assert t.root.listed_at is not None  # nothing would be gained by dropping what has no files
