@@ -30,6 +30,7 @@ class Fault:
     after: int = 0  # requests that it lets pass first
     count: int | None = 1  # requests that it befalls then; None: all
     latency_s: float = 0.0
+    hold: bool = False  # not answered until this is False again, or all faults are cleared
     drop: bool = False  # the connection is closed without an answer
     status: int = 0  # answered instead of asking the handler
     code: str = ""  # X-Error-Code of that answer
@@ -70,7 +71,9 @@ class Faults:
             raise UsageError(f"fault {dict(description)}: {error}") from None
 
     def clear(self) -> None:
-        """Behave again."""
+        """Behave again, also towards those who wait."""
+        for fault in self._waiting:
+            fault.hold = False
         self._waiting.clear()
 
     def take(self, method: str, path: str) -> Fault:
@@ -115,6 +118,6 @@ def _read(name: str, value: Any) -> Any:
         return Lie(value)
     if name == "latency_s":
         return float(value)
-    if name == "drop":
+    if name in {"drop", "hold"}:
         return value in {True, "true", "yes", "1"}
     return None if value in {None, "all"} else int(value)

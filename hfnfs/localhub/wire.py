@@ -18,6 +18,7 @@ from hfnfs.xet.hashes import Buffer
 FAULT: web.RequestKey[Fault] = web.RequestKey("fault", Fault)
 
 _RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})\Z")
+_HOLD_STEP_S = 0.01
 _LEFT = 499  # counted for requests that got no answer
 _HIDDEN = re.compile(r"(signature=)[0-9a-f]+")
 
@@ -172,6 +173,8 @@ class Front:
         fault = request[FAULT] = self._faults.take(request.method, request.path_qs)
         if fault.latency_s:
             await asyncio.sleep(fault.latency_s)
+        while fault.hold:  # noqa: ASYNC110  # any thread may end it
+            await asyncio.sleep(_HOLD_STEP_S)
         if fault.drop:
             return _dropped(request)
         if fault.status:

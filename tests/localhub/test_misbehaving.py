@@ -100,6 +100,23 @@ async def test_a_slow_request_is_answered_late(
     assert hub.counters.statuses == {499: 1, 200: 1}
 
 
+@pytest.mark.parametrize("is_cleared", [True, False])
+async def test_a_held_request_is_answered_when_it_is_let_go(
+    hub: LocalHub, session: aiohttp.ClientSession, *, is_cleared: bool
+) -> None:
+    fault = hub.faults.add("/api/buckets", hold=True)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(session.get(f"{hub.endpoint}/api/buckets/local/b"))
+        await until(lambda: fault.count == 0)
+        assert not hub.counters.log
+        if is_cleared:
+            hub.faults.clear()
+        else:
+            fault.hold = False
+    async with asking.result() as response:
+        assert response.status == 200
+
+
 async def test_a_listing_is_late_and_then_is_not(
     hub: LocalHub, session: aiohttp.ClientSession
 ) -> None:
