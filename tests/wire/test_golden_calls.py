@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from hfnfs.nfs3 import attrs, data, info, listing, mountd, names, portmap
+from hfnfs.nfs3 import (
+    attrs,
+    data,
+    info,
+    listing,
+    mountd,
+    names,
+    naming,
+    portmap,
+    setting,
+    writing,
+)
 from hfnfs.nfs3.program import PROCEDURES
 from hfnfs.nfs3.status import Status
 from hfnfs.rpc.message import (
@@ -28,26 +39,26 @@ PEER = ("127.0.0.1", 700)
 ARGUMENTS: dict[tuple[int, int], Codec[Any]] = {
     (NFS, 0): void,
     (NFS, 1): attrs.GETATTR_ARGS,
-    (NFS, 2): attrs.SETATTR_ARGS,
+    (NFS, 2): setting.SETATTR_ARGS,
     (NFS, 3): names.LOOKUP_ARGS,
     (NFS, 4): attrs.ACCESS_ARGS,
     (NFS, 5): names.READLINK_ARGS,
     (NFS, 6): data.READ_ARGS,
-    (NFS, 7): data.WRITE_ARGS,
-    (NFS, 8): names.CREATE_ARGS,
-    (NFS, 9): names.MKDIR_ARGS,
-    (NFS, 10): names.SYMLINK_ARGS,
-    (NFS, 11): names.MKNOD_ARGS,
-    (NFS, 12): names.REMOVE_ARGS,
-    (NFS, 13): names.REMOVE_ARGS,
-    (NFS, 14): names.RENAME_ARGS,
-    (NFS, 15): names.LINK_ARGS,
+    (NFS, 7): writing.WRITE_ARGS,
+    (NFS, 8): naming.CREATE_ARGS,
+    (NFS, 9): naming.MKDIR_ARGS,
+    (NFS, 10): naming.SYMLINK_ARGS,
+    (NFS, 11): naming.MKNOD_ARGS,
+    (NFS, 12): naming.REMOVE_ARGS,
+    (NFS, 13): naming.REMOVE_ARGS,
+    (NFS, 14): naming.RENAME_ARGS,
+    (NFS, 15): naming.LINK_ARGS,
     (NFS, 16): listing.READDIR_ARGS,
     (NFS, 17): listing.READDIRPLUS_ARGS,
     (NFS, 18): info.FSSTAT_ARGS,
     (NFS, 19): info.FSINFO_ARGS,
     (NFS, 20): info.PATHCONF_ARGS,
-    (NFS, 21): data.COMMIT_ARGS,
+    (NFS, 21): writing.COMMIT_ARGS,
     (MOUNT, 0): void,
     (MOUNT, 1): mountd.MNT_ARGS,
     (MOUNT, 3): mountd.MNT_ARGS,
