@@ -141,6 +141,6 @@ def expected(desk: Desk, procedure: int, record: bytes, start: int) -> Status:
     if procedure == 5:
         return Status.INVAL
     if procedure == 3:
-        name = decode(names.LOOKUP_ARGS, record, start).what.name
+        name = decode(names.LOOKUP_ARGS, record, start).name
         return Status.OK if name.decode() in desk.far.folder else Status.NOENT
     return Status.OK
