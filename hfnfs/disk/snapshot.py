@@ -3,7 +3,7 @@
 Where the file system shares blocks between files (btrfs, XFS) it is made at once and takes no
 room. Elsewhere the staged ranges are copied, within the kernel where it can; holes stay holes.
 Such a copy is of no single moment if the file is written meanwhile: who needs that compares the
-file's version before and after. Blocks: run it in a thread.
+file's version before and after, and may `take` what was written again. Blocks: in a thread.
 """
 
 import errno
@@ -43,6 +43,22 @@ class Snapshot:
         """Put bytes of the base where nothing is staged. Raises NoSpace, CacheUnusable."""
         with disk_errors(self.path):
             pwrite_all(self._fd, data, offset)
+        self._count()
+
+    def take(self, source: int, own: Ranges) -> None:
+        """Put these ranges of an open file in the place of what it has there.
+
+        Raises NoSpace, and CacheUnusable when the file ends before they do.
+        """
+        with disk_errors(self.path):
+            for start, end in own:
+                _copy(source, self._fd, start, end)
+        self._count()
+
+    def resize(self, size: int) -> None:
+        """Let it end at `size`; what is new in it is zeros. Raises NoSpace, CacheUnusable."""
+        with disk_errors(self.path):
+            os.ftruncate(self._fd, size)
         self._count()
 
     def sync(self) -> None:

@@ -8,8 +8,8 @@ Which ranges of a file are staged is for the caller to know and to keep: a byte 
 `write` returned, and is on disk once a later `sync` did.
 
 `write`, `read_resident`, `truncate`, `adopt`, `set_aside` may be called on the event loop; `read`,
-`sync`, `snapshot`, `unlink` and `open` wait for the disk: from threads. A lock guards the tables
-and is never held while bytes are moved. The caller owns the directory alone (state.py's lock).
+`sync`, `snapshot`, `copy_again`, `unlink` and `open` wait for the disk: from threads. A lock guards
+the tables and is never held while bytes are moved. The caller owns the directory alone (state.py).
 
 The system tells once that written bytes did not reach the disk, and then holds them for clean:
 only here is it remembered. Ranges that failed to sync are in doubt until they were written again
@@ -25,11 +25,12 @@ import stat
 import sys
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
@@ -63,11 +64,6 @@ class Swept(NamedTuple):
 
     lost: tuple[Path, ...]  # nothing is known of them: where they are now
     missing: frozenset[int]  # fileids that were to be there
-
-
-class _Doubt(NamedTuple):
-    ranges: Ranges  # that did not reach the disk
-    error: HfnfsError  # why
 
 
 class _File:
@@ -104,7 +100,8 @@ class Staging:
         self._unsynced: dict[int, Ranges] = {}  # longest waiting first; empty: its name, its end
         self._being_synced: Counter[int] = Counter()
         self.failed_syncs = 0  # so far
-        self._doubts: dict[int, _Doubt] = {}
+        self._doubts = Doubts()
+        self.when_freed: Callable[[], None] = lambda: None  # a copy is gone; from any thread
         self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
         self._snapshots = 0  # made so far
         self._names_made = self._names_synced = 0
@@ -211,8 +208,7 @@ class Staging:
                 before = unsynced.total
                 unsynced.truncate(size)
                 self.unsynced_bytes += unsynced.total - before
-                if fileid in self._doubts:
-                    self._doubts[fileid].ranges.truncate(size)
+                self._doubts.cut(fileid, size)
             self._changed(fileid, file, 0, 0)
 
     # ------------------------------------------------------- durable, removed
@@ -235,8 +231,14 @@ class Staging:
     def doubtful(self, fileid: int) -> Ranges:
         """What was written and did not reach the disk."""
         with self._lock:
-            doubt = self._doubts.get(fileid)
-            return Ranges() if doubt is None else doubt.ranges.copy()
+            return self._doubts.ranges(fileid)
+
+    def require_sure(self, fileid: int) -> None:
+        """Raise why bytes of a file that were read before this call may not be what was written."""
+        with self._lock:
+            error = self._doubts.why(fileid) if self._doubts.ranges(fileid) else None
+        if error is not None:
+            raise error.with_traceback(None)
 
     def sync(self, fileid: int) -> None:
         """Bring all that was written before this call, and the file's name, to the disk.
@@ -255,9 +257,9 @@ class Staging:
                 with self._lock:
                     self._being_synced -= Counter((fileid,))
             with self._lock:
-                doubt = self._doubts.get(fileid)
-            if doubt is not None:
-                raise doubt.error.with_traceback(None)
+                error = self._doubts.why(fileid)
+            if error is not None:
+                raise error.with_traceback(None)
 
     def set_aside(self, *fileids: int) -> list[Path]:
         """Forget these files; what is to be unlinked then. What is not staged is no error.
@@ -306,6 +308,11 @@ class Staging:
                 path.unlink()
                 raise
 
+    def copy_again(self, copy: Snapshot, fileid: int, own: Ranges) -> None:
+        """Put these ranges into a copy as they are staged now. Raises NoSpace, CacheUnusable."""
+        with self._using(fileid, create=False) as file:
+            copy.take(file.fd, own)
+
     def reaches(self, fileid: int, end: int) -> bool:
         """Whether a file is staged, and as long as that."""
         try:
@@ -329,7 +336,7 @@ class Staging:
         if file is None:
             return None
         self._open.pop(fileid, None)
-        self._doubts.pop(fileid, None)
+        self._doubts.forget(fileid)
         unsynced = self._unsynced.pop(fileid, None)
         self.unsynced_bytes -= 0 if unsynced is None else unsynced.total
         self._bytes -= file.bytes
@@ -348,6 +355,8 @@ class Staging:
     def _count_snapshot(self, size: int) -> None:
         with self._lock:
             self._snapshot_bytes += size
+        if size < 0:
+            self.when_freed()
 
     def _cut(self, fileid: int, at: int) -> CacheUnusable:
         return CacheUnusable(f"{self.path(fileid)}: ends at {at}, though more was written to it")
@@ -398,15 +407,10 @@ class Staging:
             self.unsynced_bytes -= taken.total
             if not file.is_gone:
                 self._count(file, on_disk)
-            doubt = self._doubts.get(fileid)
-            if error is not None and not file.is_gone:
-                doubtful = Ranges() if doubt is None else doubt.ranges
-                doubtful.update(taken)
-                self._doubts[fileid] = _Doubt(doubtful, error)
-            elif doubt is not None:
-                doubt.ranges.subtract(taken)
-                if not doubt.ranges:
-                    del self._doubts[fileid]
+            if error is None:
+                self._doubts.synced(fileid, taken)
+            elif not file.is_gone:
+                self._doubts.failed(fileid, taken, error)
 
     def _sync_name(self, number: int) -> None:
         """Bring the names of the first `number` files made here to the disk; many at once."""

@@ -9,12 +9,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from hfnfs.disk.snapshot import Snapshot
 from hfnfs.disk.staging import Staging
 from hfnfs.errors import HfnfsError
 from hfnfs.transfer.single_flight import SingleFlight
+from hfnfs.transfer.threads import to_its_end
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.needs import Cloned, Durable, Journaled, Staged, StagingRoom, Synced
 from hfnfs.vfs.overlay import Shape
@@ -69,6 +71,7 @@ class LocalPager:
         writing.when_left = self._left.set
         writing.when_settled = self._freed.set
         writing.when_unsynced = self._relieve_ahead
+        staging.when_freed = self._copy_is_gone
 
     # --------------------------------------------------------------- needs
 
@@ -135,9 +138,9 @@ class LocalPager:
         claim = self._writing.claim(fileid)
         if self._writing.is_staged(fileid):
             try:
-                await asyncio.to_thread(self._staging.sync, fileid)
+                await to_its_end(partial(self._staging.sync, fileid))
             except HfnfsError:
-                self._look_for_failures()
+                self._look_for_failures(fileid)
                 if self._writing.is_staged(fileid):  # else it was given up meanwhile
                     raise
         return self._writing.keep(fileid, claim)
@@ -154,17 +157,18 @@ class LocalPager:
     async def _sync(self, fileid: int) -> None:
         """Sync a file; if that fails the staging remembers it for those who ask for that file."""
         try:
-            await asyncio.to_thread(self._staging.sync, fileid)
+            await to_its_end(partial(self._staging.sync, fileid))
         except HfnfsError as error:
-            self._look_for_failures()
+            self._look_for_failures(fileid)
             if self._writing.is_staged(fileid):  # else it was given up meanwhile
                 _log.warning("written bytes did not reach the disk: %s", error)
 
-    def _look_for_failures(self) -> None:
+    def _look_for_failures(self, fileid: int) -> None:
         """Let clients write again what they have not committed, if some of it may be lost."""
         if self._staging.failed_syncs != self._failed_syncs:
             self._failed_syncs = self._staging.failed_syncs
             self._writing.renew_verifier()
+        self._writing.distrust(fileid)
 
     def _relieve_ahead(self, need: Synced) -> None:
         """Begin to sync before writers have to wait for it."""
@@ -175,7 +179,7 @@ class LocalPager:
 
     async def _read_in(self, need: Staged) -> None:
         try:
-            await asyncio.to_thread(self._staging.read, *need)
+            await to_its_end(partial(self._staging.read, *need))
         except HfnfsError:
             if self._writing.is_staged(need.fileid):  # else it was given up meanwhile
                 raise
@@ -195,27 +199,22 @@ class LocalPager:
         finally:
             if self._writing.copies.get(need) is copy:
                 del self._writing.copies[need]
-            await asyncio.to_thread(copy.discard)
+            await to_its_end(copy.discard)
 
     async def _copy(self, fileid: int, shape: Shape) -> Snapshot:
+        made: list[Snapshot] = []
+
         def make() -> Snapshot:
-            copy = self._staging.snapshot(fileid, shape.ranges, shape.size)
-            try:
-                copy.sync()
-            except BaseException:
-                copy.discard()
-                raise
-            return copy
+            made.append(self._staging.snapshot(fileid, shape.ranges, shape.size))
+            made[0].sync()
+            self._staging.require_sure(fileid)
+            return made[0]
 
-        def discard(made: "asyncio.Future[Snapshot]") -> None:
-            if made.exception() is None:
-                made.result().discard()
-
-        making = self._loop.run_in_executor(None, make)
         try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            making.add_done_callback(discard)  # a thread cannot be stopped
+            return await to_its_end(make)
+        except BaseException:
+            if made:
+                await to_its_end(made[0].discard)
             raise
 
     # ---------------------------------------------------------------- room
@@ -239,8 +238,13 @@ class LocalPager:
         await self.journaled(self._journal.submit())
         aside = self._writing.give_up(left)
         if aside:
-            await asyncio.to_thread(self._staging.unlink, aside)
+            await to_its_end(partial(self._staging.unlink, aside))
         self._freed.set()
+
+    def _copy_is_gone(self) -> None:
+        """Hear, in any thread, of room that a copy took."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._freed.set)
 
     # ------------------------------------------------------ from begin to end
 
@@ -254,18 +258,25 @@ class LocalPager:
         while True:
             await self._left.wait()
             self._left.clear()
-            try:
+            await self._give_up_all()
+
+    async def _give_up_all(self) -> None:
+        """Give up what is left by now, and wait for what others are giving up."""
+        try:
+            while self._give_up.is_flying(None) or self._writing.left:
                 await self._give_up(None)
-            except HfnfsError as error:
-                _log.warning("staged files that are not needed are still there: %s", error)
+        except HfnfsError as error:
+            _log.warning("staged files that are not needed are still there: %s", error)
 
     async def end(self) -> None:
         """When nothing is served any more: make all that was written durable.
 
-        Raises what it failed of; then clients write again what they have not committed.
+        Raises what it failed of; then clients write again what they have not committed. What is
+        not to be staged any more is given up before, or the next start would find it.
         """
         for need in self._writing.lacking():
             while self._writing.lacks(need):
                 await self._keep(need.fileid)
+        await self._give_up_all()
         self._writing.end()
         await self.journaled(self._journal.submit())

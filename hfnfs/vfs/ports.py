@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.schema import Change
 from hfnfs.disk.snapshot import Snapshot
 from hfnfs.remote import ContentId
@@ -97,6 +98,10 @@ class Staging(Protocol):
 
         What is given is then to be unlinked.
         """
+        ...
+
+    def doubtful(self, fileid: int) -> Ranges:
+        """What was written, did not reach the disk, and may not be what is read."""
         ...
 
     def reaches(self, fileid: int, end: int) -> bool:

@@ -257,6 +257,7 @@ class Writing:
             self._grow(overlay, -overlay.grown)
             node.content = content
         self._note(node, overlay)
+        self.distrust(node.fileid)
         self.when_settled()
 
     def fail(self, node: Node, error: HfnfsError) -> None:
@@ -276,6 +277,15 @@ class Writing:
             self._journal.note(DropOverlay(node.fileid))
             if overlay.staged:
                 self._leave(node.fileid)
+
+    def distrust(self, fileid: int) -> None:
+        """Read what the Hub has from there, if some of what is staged of it is in doubt."""
+        overlay, node = self._overlays.get(fileid), self._tree.node_by_fileid(fileid)
+        if overlay is None or node is None or not overlay.is_clean:
+            return
+        if self._staging.doubtful(fileid):
+            self.discard(node)
+            self._keeper.keep(node)
 
     def evict(self, count: int) -> bool:
         """Give up clean overlays, longest unused first, with `count` staged bytes or all.

@@ -75,15 +75,19 @@ class Disk:
 
 @asynccontextmanager
 async def a_disk(home: Path, unsynced_bytes_max: int = 1 << 30) -> AsyncIterator[Disk]:
-    async with asyncio.TaskGroup() as tasks:
-        disk = Disk(home, tasks, unsynced_bytes_max)
-        running = tasks.create_task(disk.pager.run())
-        try:
-            yield disk
-        finally:
-            running.cancel()
-            disk.staging.close()
+    disk = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            disk = Disk(home, tasks, unsynced_bytes_max)
+            running = tasks.create_task(disk.pager.run())
+            try:
+                yield disk
+            finally:
+                running.cancel()
+    finally:
+        if disk is not None:
             await asyncio.to_thread(disk.db.close)
+            disk.staging.close()
 
 
 def with_gate(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
@@ -279,6 +283,66 @@ async def test_where_nothing_can_be_evicted_the_hub_is_hurried_and_waited_for(
         assert node.size == BYTES_MAX + 4096
 
 
+async def test_who_waits_for_room_is_woken_when_a_copy_is_gone(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, bytes(BYTES_MAX // 2))
+        ranges = disk.data.overlays[node.fileid].ranges
+        copy = disk.staging.snapshot(node.fileid, ranges, node.size)
+
+        async def write_more() -> None:
+            async with disk.pager.meet(StagingRoom(4096)):
+                disk.writing.write(node, BYTES_MAX // 2, bytes(4096))
+
+        writing = asyncio.ensure_future(write_more())
+        await until(lambda: disk.hurried)
+        assert not writing.done()
+        await asyncio.to_thread(copy.discard)
+        await writing
+
+
+async def test_what_is_in_doubt_is_read_from_the_hub_where_it_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_disk(tmp_path, unsynced_bytes_max=100) as disk:
+        sent, later, unsent = disk.file("sent"), disk.file("later"), disk.file("unsent")
+        for node in (sent, later, unsent):
+            disk.writing.write(node, 0, node.name)
+        disk.settle(sent)
+        monkeypatch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
+        disk.writing.write(unsent, 100, b"!")  # so many are unsynced that all are synced
+        disk.writing.when_unsynced(Synced(0))
+        await until(lambda: not disk.staging.unsynced())
+        disk.settle(later)
+        assert "did not reach the disk" in caplog.text
+        assert sent.fileid not in disk.data.overlays
+        assert later.fileid not in disk.data.overlays
+        assert unsent.fileid in disk.data.overlays
+        assert disk.data.read(sent, 0, 9) == (b"sent", True)
+        await until(lambda: disk.staging.usage().files == 1)
+
+
+async def test_no_copy_is_made_of_what_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        with monkeypatch.context() as patch:
+            patch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
+            with pytest.raises(CacheUnusable):
+                await disk.commit(node)
+        need = Cloned(node.fileid, disk.writing.durable(node).version)
+        with pytest.raises(CacheUnusable):
+            async with disk.pager.meet(need):
+                pass
+        assert disk.staging.usage().snapshot_bytes == 0
+        disk.writing.write(node, 0, b"abc")
+        await disk.commit(node)
+        async with disk.pager.meet(Cloned(node.fileid, disk.writing.durable(node).version)):
+            assert disk.writing.copies
+
+
 async def test_staged_bytes_are_read_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
@@ -342,3 +406,57 @@ async def test_a_failing_disk_keeps_the_verifier_from_being_kept(
             await disk.pager.end()
     async with a_disk(tmp_path) as disk:
         assert disk.kept.meta[MetaKey.WRITE_VERIFIER] == b""
+
+
+async def test_what_is_being_given_up_at_the_end_is_gone_before_all_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        began, go_on, unlink = threading.Event(), threading.Event(), disk.staging.unlink
+
+        def gated(aside: list[Path]) -> None:
+            began.set()
+            assert go_on.wait(100)
+            unlink(aside)
+
+        monkeypatch.setattr(disk.staging, "unlink", gated)
+        node, other = disk.file("f"), disk.file("other")
+        for each in (node, other):
+            disk.writing.write(each, 0, b"abc")
+        disk.writing.discard(node)
+        await until(began.is_set)
+        disk.writing.discard(other)
+        ending = asyncio.ensure_future(disk.pager.end())
+        await asyncio.sleep(0)
+        assert not ending.done()
+        go_on.set()
+        await ending
+        assert disk.staging.usage().files == 0
+        assert not list((tmp_path / "staging" / "snapshots").iterdir())
+
+
+async def test_who_is_cancelled_waits_for_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, over = threading.Event(), threading.Event(), []
+    async with a_disk(tmp_path) as disk:
+        unlink = disk.staging.unlink
+
+        def gated(aside: list[Path]) -> None:
+            began.set()
+            assert go_on.wait(100)
+            unlink(aside)
+            over.append(True)
+
+        monkeypatch.setattr(disk.staging, "unlink", gated)
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        disk.writing.discard(node)
+        await until(began.is_set)
+        (giving_up,) = [each for each in asyncio.all_tasks() if "fetch None" in each.get_name()]
+        giving_up.cancel()
+        await asyncio.sleep(0)
+        assert not giving_up.done()
+        go_on.set()
+        await asyncio.wait([giving_up])
+        assert over

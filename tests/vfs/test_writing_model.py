@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.snapshot import Snapshot
 from hfnfs.errors import CacheUnusable
 from hfnfs.remote import ContentId
@@ -99,6 +100,9 @@ class FrailStaging:
             if fileid in self.files:
                 self.removed[fileid] = self.files.pop(fileid)
         return []
+
+    def doubtful(self, fileid: int) -> Ranges:
+        return Ranges()
 
     def reaches(self, fileid: int, end: int) -> bool:
         return fileid in self.files and len(self.files[fileid].data) >= end
