@@ -13,8 +13,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from hfnfs.clock import Clock
 from hfnfs.errors import HfnfsError, RemoteError
@@ -22,26 +24,30 @@ from hfnfs.remote import EMPTY, ContentId, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.batch import LARGE_BYTES, Sized
 from hfnfs.transfer.commits import Commits, Local
+from hfnfs.transfer.copies import Source
 from hfnfs.transfer.outage import SILENT, Outage
-from hfnfs.transfer.uploads import Outcome, Source, Uploads
+from hfnfs.transfer.uploads import Outcome, Uploads
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.outbox import Entry, Flight, Pending
+from hfnfs.vfs.overlay import Overlay
 
 LARGE_IN_FLIGHT_MAX: Final = 4  # files
 GROUPS_IN_FLIGHT_MAX: Final = 2  # of small files
-# Copies thrown away in a row, as the file was being written; then it is told.
+# Copies given up in a row, as the file was written to faster than it was copied; then it is told.
 _MOVED_TOLD: Final = 10
 
 _log = logging.getLogger(__name__)
 
 
-class _Going(NamedTuple):
-    """A file that goes up."""
+@dataclass(slots=True)
+class _Going:
+    """A file that goes up; what it is at the moment of which the copy is."""
 
     node: Node
-    stamp: int
-    mtime_ns: int
-    source: Source
+    overlay: Overlay
+    stamp: int = 0
+    mtime_ns: int = 0
+    version: int = 0
 
 
 class Flush:
@@ -213,27 +219,30 @@ class Flush:
         home = outbox.home(node.fileid)
         assert home is not None, "it was due"
         outbox.begin(home)
-        source = Source(node.fileid, overlay.copy())
-        return _Going(node, outbox.stamp(node), node.mtime_ns, source)
+        return _Going(node, overlay)
 
     async def _upload(self, going: Sequence[_Going], *, is_large: bool) -> None:
-        nodes = {file.source.fileid: file.node for file in going}
+        sources = [
+            Source(file.node.fileid, file.overlay, partial(self._freeze, file)) for file in going
+        ]
         try:
-            outcomes = await self._uploads.upload(
-                [file.source for file in going],
-                lambda source: self._is_still(nodes[source.fileid], source),
-            )
+            outcomes = await self._uploads.upload(sources)
             if await self._is_outage(outcomes):
                 return
             self._take_in(going, outcomes)
         finally:
-            self._going.difference_update(nodes)
+            self._going.difference_update(source.fileid for source in sources)
             self._large_going -= is_large
             self._groups_going -= not is_large
 
-    def _is_still(self, node: Node, source: Source) -> bool:
-        overlay = self._local.overlay(node)
-        return overlay is not None and overlay.version == source.shape.version
+    def _freeze(self, file: _Going) -> bool:
+        """Note what a file is now that its copy is the same; False: it is that file no more."""
+        node, overlay = file.node, file.overlay
+        if self._local.overlay(node) is not overlay:
+            return False
+        file.stamp, file.mtime_ns = self._local.outbox.stamp(node), node.mtime_ns
+        file.version = overlay.version
+        return True
 
     async def _is_outage(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether all failed because the Hub cannot be reached."""
@@ -260,7 +269,7 @@ class Flush:
                 self._outage.is_over()
                 self._moved.pop(fileid, None)
                 self._ready[fileid] = Flight(
-                    file.node, file.stamp, outcome, file.mtime_ns, file.source.shape.version
+                    file.node, file.stamp, outcome, file.mtime_ns, file.version
                 )
             elif outcome is None:
                 self._moved[fileid] += 1

@@ -1,63 +1,29 @@
-"""Bytes of written files to the Hub: of a copy that nobody writes to, with its gaps filled.
-
-A copy is taken in a thread while the file may be written on. If it was, the copy is of no single
-moment: it is thrown away, and the file goes up another time.
-"""
+"""Bytes of written files to the Hub: of a copy that nobody writes to, with its gaps filled."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final, TypeAlias
 
 from hfnfs.config import MIB
-from hfnfs.disk.ranges import Ranges
+from hfnfs.disk.snapshot import Snapshot
 from hfnfs.errors import HfnfsError, RemoteCorrupt, RemoteError
 from hfnfs.remote import ContentId, WritableRemote
+from hfnfs.transfer.copies import Copier, Source, Taking
 from hfnfs.transfer.flight import closing_stream
+from hfnfs.transfer.threads import to_its_end
 from hfnfs.vfs.overlay import Shape
 from hfnfs.vfs.ports import Extents
 
 # What is read from the cache at once to fill a gap.
 _STEP_BYTES: Final = 8 * MIB
+_ENDED_AT_ONCE: Final = 32  # copies of files that nobody writes to, in one turn of the loop
 
-# The content that the Hub has now; why it has not; None: the file was written to meanwhile.
+# The content that the Hub has now; why it has not; None: no copy could be taken, or is wanted.
 Outcome: TypeAlias = ContentId | HfnfsError | None
 
 _log = logging.getLogger(__name__)
-
-
-class Copy(Protocol):
-    """A copy of a staged file; disk/snapshot.py has it."""
-
-    path: Path
-
-    def fill(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes where nothing was staged. Raises NoSpace, CacheUnusable."""
-        ...
-
-    def seal(self) -> None:
-        """No byte of it will change any more."""
-        ...
-
-    def discard(self) -> None:
-        """Remove it."""
-        ...
-
-
-class Copier(Protocol):
-    """Makes copies; disk/staging.py does."""
-
-    def snapshot(self, fileid: int, own: Ranges, size: int) -> Copy:
-        """A copy of `size` bytes, zeros but for `own`. Blocks. Raises NoSpace, CacheUnusable."""
-        ...
-
-
-class Source(NamedTuple):
-    """A file as it is to go up."""
-
-    fileid: int
-    shape: Shape  # nobody changes it any more
 
 
 class Uploads:
@@ -68,71 +34,49 @@ class Uploads:
         self._staging = staging
         self._extents = extents
 
-    async def upload(
-        self, sources: Sequence[Source], is_still: Callable[[Source], bool]
-    ) -> list[Outcome]:
+    async def upload(self, sources: Sequence[Source]) -> list[Outcome]:
         """Bring files to the Hub; for each what became of it.
 
-        `is_still` says whether a file is what it was. Who is cancelled leaves no copy behind.
+        Who is cancelled leaves no copy behind.
         """
+        takings = [Taking(self._staging, source) for source in sources]
         outcomes: dict[int, Outcome] = {}
-        copies: dict[int, Copy] = {}
         try:
-            await self._copy(sources, copies, outcomes)
-            for number, source in enumerate(sources):
-                if number in copies and not is_still(source):
-                    outcomes[number] = None
-            await self._complete(sources, copies, outcomes)
-            ready = [number for number in copies if number not in outcomes]
-            contents = await self._remote.upload([copies[n].path for n in ready]) if ready else []
-            for number, content in zip(ready, contents, strict=True):
-                outcomes[number] = _checked(content, sources[number])
+            await _take(takings)
+            ready = await self._complete(takings, outcomes)
+            paths = [copy.path for _, copy, _ in ready]
+            contents = await self._remote.upload(paths) if ready else []
+            for (number, _, shape), content in zip(ready, contents, strict=True):
+                outcomes[number] = _checked(content, shape)
         except RemoteError as error:
             outcomes = dict.fromkeys(range(len(sources)), error) | outcomes
         finally:
-            await asyncio.to_thread(_discard, list(copies.values()))
+            for taking in takings:
+                taking.stop()
+            await to_its_end(partial(_discard, [t.copy for t in takings if t.copy is not None]))
         return [outcomes[number] for number in range(len(sources))]
 
-    async def _copy(
-        self, sources: Sequence[Source], copies: dict[int, Copy], outcomes: dict[int, Outcome]
-    ) -> None:
-        """Take copies, all in one turn of a thread; it has ended when this does."""
-        is_wanted = True
-
-        def take() -> None:
-            for number, (fileid, shape) in enumerate(sources):
-                if not is_wanted:
-                    return
-                try:
-                    copies[number] = self._staging.snapshot(fileid, shape.ranges, shape.size)
-                except HfnfsError as error:
-                    outcomes[number] = error
-
-        taking = asyncio.get_running_loop().run_in_executor(None, take)
-        try:
-            await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            is_wanted = False
-            await asyncio.wait([taking])
-            raise
-
     async def _complete(
-        self, sources: Sequence[Source], copies: dict[int, Copy], outcomes: dict[int, Outcome]
-    ) -> None:
-        """Fill what the base has of the copies, and seal them."""
-        for number, copy in copies.items():
-            shape = sources[number].shape
-            if number in outcomes:
+        self, takings: Sequence[Taking], outcomes: dict[int, Outcome]
+    ) -> list[tuple[int, Snapshot, Shape]]:
+        """Fill what the base has of the copies, and seal them; those that are whole by that."""
+        good = []
+        for number, taking in enumerate(takings):
+            copy, shape = taking.copy, taking.shape
+            if copy is None or shape is None:
+                outcomes[number] = taking.error
                 continue
             try:
                 for start, end in shape.gaps(0, shape.size):
                     await self._fill(copy, shape.content, start, end)
             except HfnfsError as error:
                 outcomes[number] = error
-        good = [copy for number, copy in copies.items() if number not in outcomes]
-        await asyncio.to_thread(_seal, good)
+            else:
+                good.append((number, copy, shape))
+        await to_its_end(partial(_seal, [copy for _, copy, _ in good]))
+        return good
 
-    async def _fill(self, copy: Copy, base: ContentId, start: int, end: int) -> None:
+    async def _fill(self, copy: Snapshot, base: ContentId, start: int, end: int) -> None:
         """Put [start, end) of the base into the copy: from the cache, else from the Hub."""
         while start < end:
             stop = min(start + _STEP_BYTES, end)
@@ -142,11 +86,11 @@ class Uploads:
             if stop <= start:
                 stop = end if gap is None else min(gap[1], end)
                 await self._fetch(copy, base, start, stop)
-            elif not await asyncio.to_thread(self._fill_from_cache, copy, base, start, stop):
+            elif not await to_its_end(partial(self._fill_from_cache, copy, base, start, stop)):
                 await self._fetch(copy, base, start, stop)
             start = stop
 
-    def _fill_from_cache(self, copy: Copy, base: ContentId, start: int, end: int) -> bool:
+    def _fill_from_cache(self, copy: Snapshot, base: ContentId, start: int, end: int) -> bool:
         """Whether all of it was there; blocks."""
         self._extents.pin(base, start, end)
         try:
@@ -158,13 +102,13 @@ class Uploads:
             copy.fill(start, data)
         return data is not None
 
-    async def _fetch(self, copy: Copy, base: ContentId, start: int, end: int) -> None:
+    async def _fetch(self, copy: Snapshot, base: ContentId, start: int, end: int) -> None:
         reached = start
         async with closing_stream(self._remote.open(base, start, end)) as pieces:
             async for offset, data in _within(pieces, start, end):
                 if offset != reached:
                     break
-                await asyncio.to_thread(copy.fill, offset, data)
+                await to_its_end(partial(copy.fill, offset, data))
                 reached += len(data)
         if reached < end:
             raise RemoteCorrupt(f"{base.key}: the stream of [{start}, {end}) ended at {reached}")
@@ -180,20 +124,38 @@ async def _within(
             yield offset + first, memoryview(data)[first:last]
 
 
-def _checked(content: ContentId | RemoteError, source: Source) -> Outcome:
-    if isinstance(content, ContentId) and content.size != source.shape.size:
-        return RemoteCorrupt(
-            f"{content.key}: {content.size} bytes were taken of {source.shape.size}"
-        )
+async def _take(takings: Sequence[Taking]) -> None:
+    """Copy files as they are at a moment, for each file one of its own."""
+    is_wanted = True
+
+    def copy_all() -> None:
+        for taking in takings:
+            if is_wanted:
+                taking.copy_all()
+
+    def stop() -> None:
+        nonlocal is_wanted
+        is_wanted = False
+
+    await to_its_end(copy_all, stop)
+    for number, taking in enumerate(takings, 1):
+        await taking.catch_up()
+        if not number % _ENDED_AT_ONCE:
+            await asyncio.sleep(0)
+
+
+def _checked(content: ContentId | RemoteError, shape: Shape) -> Outcome:
+    if isinstance(content, ContentId) and content.size != shape.size:
+        return RemoteCorrupt(f"{content.key}: {content.size} bytes were taken of {shape.size}")
     return content
 
 
-def _seal(copies: Sequence[Copy]) -> None:
+def _seal(copies: Sequence[Snapshot]) -> None:
     for copy in copies:
         copy.seal()
 
 
-def _discard(copies: Sequence[Copy]) -> None:
+def _discard(copies: Sequence[Snapshot]) -> None:
     for copy in copies:
         try:
             copy.discard()

@@ -15,9 +15,10 @@ Pure: nothing here touches the disk.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from hfnfs.disk.ranges import Ranges
+from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.schema import OverlayRecord
 from hfnfs.remote import ContentId
 
@@ -60,13 +61,35 @@ class Shape:
         return list(self.ranges.gaps(start, end)) if start < end else []
 
 
+# What was written to a file that is being copied is noted in steps, so that it stays little.
+_DRIFT_BYTES: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class Drift:
+    """What a copy of a file has not got, as it was written to since."""
+
+    ranges: Ranges = field(default_factory=Ranges)
+    cut: int | None = None  # from there on nothing of the copy counts
+
+    def write(self, start: int, end: int) -> None:
+        """Something was written, or perhaps only a part of it."""
+        first = start - start % _DRIFT_BYTES
+        self.ranges.add(first, min(end + -end % _DRIFT_BYTES, OFFSET_MAX))
+
+    def truncate(self, size: int) -> None:
+        """It was cut, or lengthened by zeros."""
+        self.ranges.truncate(size)
+        self.cut = size if self.cut is None else min(self.cut, size)
+
+
 class Overlay(Shape):
     """The bytes of a file that was written to. Versions only grow, whatever is read or written.
 
     What is `clean` the Hub has: without the overlay the node's content would give the same bytes.
     """
 
-    __slots__ = ("claim", "grown", "kept", "kept_version", "sent_version", "staged")
+    __slots__ = ("claim", "drift", "grown", "kept", "kept_version", "sent_version", "staged")
 
     def __init__(self, size: int, version: int, base: ContentId | None) -> None:
         super().__init__(Ranges(), size, version, base, 0 if base is None else base.size)
@@ -74,6 +97,7 @@ class Overlay(Shape):
         self.kept_version = version  # all up to there is in the state, if perhaps on its way
         self.sent_version = version  # the Hub has this one
         self.claim: Shape | None = None
+        self.drift: Drift | None = None  # while a copy is made
         self.staged = False  # a file of its own exists
         self.grown = 0  # bytes that the file has more than what the Hub has of it
 
@@ -82,9 +106,32 @@ class Overlay(Shape):
         """Whether the Hub has all of it."""
         return self.sent_version == self.version
 
+    def write(self, start: int, end: int, version: int) -> None:
+        """Let [start, end) be staged bytes."""
+        super().write(start, end, version)
+        if self.drift is not None:
+            self.drift.write(start, end)
+
+    def scratch(self, start: int, end: int, version: int) -> None:
+        """Some of what is staged in [start, end) may be other bytes now: writing there failed."""
+        self.version = version
+        if self.drift is not None:
+            self.drift.write(start, end)
+
+    def follow(self) -> Drift:
+        """Note what is written from now on; what was since this was called last."""
+        drift, self.drift = self.drift, Drift()
+        return drift or Drift()
+
+    def leave(self) -> None:
+        """Note it no more."""
+        self.drift = None
+
     def truncate(self, size: int) -> None:
         """Let the file end at `size`, in every account of it."""
         super().truncate(size)
+        if self.drift is not None:
+            self.drift.truncate(size)
         self.kept.truncate(size)
         if self.claim is not None:
             self.claim.truncate(size)

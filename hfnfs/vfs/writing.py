@@ -124,7 +124,7 @@ class Writing:
         except HfnfsError:
             overlay.staged = self._staging.reaches(fileid, 0)
             if any(overlay.ranges.intersect(offset, end)):  # which may hold the new bytes now
-                overlay.version = self._next_version()
+                overlay.scratch(offset, end, self._next_version())
                 self.when_changed(node)
             raise
         overlay.staged = True

@@ -1,11 +1,17 @@
 """What users and others change while a flush is on its way ends as the last one said."""
 
 import asyncio
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hfnfs.errors import RemoteError
+from hfnfs.disk import staging
+from hfnfs.errors import CacheUnusable, RemoteError
+from hfnfs.transfer import copies
+from tests.disk.failing import failing
 from tests.transfer.flushing import rig
 from tests.until import PATIENCE_S, until
 
@@ -108,25 +114,112 @@ async def test_w6_what_goes_up_is_of_one_moment_whatever_is_written_meanwhile(
         assert r.bucket.files == {"a": b"first VERSION"}
 
 
-async def test_w6_a_copy_of_a_file_that_is_being_written_is_thrown_away(
+async def test_w6_a_file_that_is_written_without_pause_goes_up_as_it_was_at_one_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with rig(tmp_path) as r:
-        r.write("a", b"0000")
-        node, copy = r.desk.at("a"), r.desk.staging.snapshot
-        loop, writes = asyncio.get_running_loop(), iter([b"1111"])
+        r.write("a", b"begun")
+        node, loop, versions = r.desk.at("a"), asyncio.get_running_loop(), {b"begun"}
 
         async def write() -> None:
-            for data in writes:
-                r.desk.do(r.desk.writing.write, node, 0, data)
+            offset, seen = len(versions) % 7, bytes(r.desk.data.read(node, 0, 100)[0])
+            data = b"%03d" % len(versions)
+            r.desk.do(r.desk.writing.write, node, offset, data)
+            versions.add((seen.ljust(offset, b"\0")[:offset] + data) + seen[offset + 3 :])
+
+        def written_on(work: Callable[..., object]) -> Callable[..., object]:
+            def slow(*args: object) -> object:
+                asyncio.run_coroutine_threadsafe(write(), loop).result(PATIENCE_S)
+                result = work(*args)
+                asyncio.run_coroutine_threadsafe(write(), loop).result(PATIENCE_S)
+                return result
+
+            return slow
+
+        for name in ("snapshot", "copy_again"):
+            monkeypatch.setattr(r.desk.staging, name, written_on(getattr(r.desk.staging, name)))
+        await r.done()
+        ((data,),) = r.bucket.uploads
+        assert data in versions
+        assert r.bucket.files == {"a": data} == r.ours()
+
+
+async def test_what_is_written_faster_than_it_is_copied_is_told_and_goes_up_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rig(tmp_path) as r:
+        with monkeypatch.context() as patch:
+            patch.setattr(copies, "LAST_BYTES_MAX", -1)  # no piece is short enough
+            r.write("a", b"a")
+            await r.go_on(lambda: "is written to all the time" in caplog.text)
+            assert r.bucket.uploads == []
+        await r.done()
+        assert r.bucket.files == {"a": b"a"}
+
+
+async def test_what_is_cut_and_written_while_it_is_copied_goes_up_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path, {"a": b"0123456789"}) as r:
+        node, copy = r.desk.at("a"), r.desk.staging.snapshot
+        r.desk.do(r.desk.writing.write, node, 4, b"abcdef")
+        loop, changes = asyncio.get_running_loop(), iter([True])
+
+        async def change() -> None:
+            for _ in changes:
+                r.desk.do(r.desk.writing.truncate, node, 5)
+                r.desk.do(r.desk.writing.write, node, 8, b"X")
+                r.desk.do(r.desk.writing.truncate, node, 10)
 
         def slow_copy(*args: object) -> object:
-            asyncio.run_coroutine_threadsafe(write(), loop).result(PATIENCE_S)
+            made = copy(*args)  # type: ignore[arg-type]  # as it was called
+            asyncio.run_coroutine_threadsafe(change(), loop).result(PATIENCE_S)
+            return made
+
+        monkeypatch.setattr(r.desk.staging, "snapshot", slow_copy)
+        await r.done()
+        assert r.bucket.uploads == [[b"0123a\0\0\0X\0"]]
+
+
+async def test_what_is_removed_while_it_is_copied_does_not_go_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path) as r:
+        r.write("a", b"a")
+        copy, loop = r.desk.staging.snapshot, asyncio.get_running_loop()
+
+        async def remove() -> None:
+            r.remove("a")
+
+        def slow_copy(*args: object) -> object:
+            asyncio.run_coroutine_threadsafe(remove(), loop).result(PATIENCE_S)
             return copy(*args)  # type: ignore[arg-type]  # as it was called
 
         monkeypatch.setattr(r.desk.staging, "snapshot", slow_copy)
         await r.done()
-        assert r.bucket.uploads == [[b"1111"]]
+        await until(lambda: not r.flush._going)
+        assert r.bucket.uploads == []
+
+
+async def test_bytes_that_did_not_reach_the_disk_are_held_back_until_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path) as r:
+        r.write("a", b"perhaps lost")
+        r.write("b", b"good")
+        node = r.desk.at("a")
+        with monkeypatch.context() as patch:
+            patch.setattr(staging, "sync_bytes", failing(errno.EIO))
+            with pytest.raises(CacheUnusable):
+                r.desk.staging.sync(node.fileid)
+        await r.go_on(lambda: any(each.attempts > 1 for each in r.flush.pending()))
+        await r.go_on(lambda: r.bucket.files)
+        assert r.bucket.files == {"b": b"good"}
+        (pending,) = r.flush.pending()
+        assert os.strerror(errno.EIO) in pending.error
+        r.desk.do(r.desk.writing.write, node, 0, b"written anew")
+        await r.done()
+        assert r.bucket.files == {"a": b"written anew", "b": b"good"}
 
 
 async def test_w19_a_file_that_goes_up_is_read_and_written_at_once(tmp_path: Path) -> None:
