@@ -69,13 +69,23 @@ class Export:
         return attributes.granted(look, None, ())
 
     def _remember(self, handle: bytes, node: Node) -> None:
+        self._forget_one(node)  # one handle of a node, so that it is all of it
         if len(self._node_of) >= HANDLES_KEPT_MAX:
             for known in self._handle_of:
                 known.unpack()
-            self._forget()
+            self._forget(None)
         self._node_of[handle] = node
         self._handle_of[node] = handle
 
-    def _forget(self) -> None:
+    def _forget(self, node: Node | None) -> None:
+        """A node is gone; None: many are."""
+        if node is not None:
+            self._forget_one(node)
+            return
         self._node_of.clear()
         self._handle_of.clear()
+
+    def _forget_one(self, node: Node) -> None:
+        handle = self._handle_of.pop(node, None)
+        if handle is not None:
+            del self._node_of[handle]

@@ -1,6 +1,6 @@
 """What a volume shows: nodes under their names, and how that is changed.
 
-Whoever watches is told: `when_gone` of nodes that were retired or dropped.
+Whoever watches is told: `when_gone` of a node that was retired, or None: of many that were.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Shown:
         self.root = nodes.root
         self.pinned: set[Node] = set()  # not to be dropped
         self.homes: dict[Node, int] = {}  # of those that were moved to another directory
-        self.when_gone: list[Callable[[], None]] = []
+        self.when_gone: list[Callable[[Node | None], None]] = []
         self._boot_verifier = boot_verifier
         self._clock = clock
         self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
@@ -116,16 +116,19 @@ class Shown:
         directory.changed()
 
     def _retire(self, node: Node) -> None:
+        is_alone = not isinstance(node, Directory) or not (node.children or node.draft)
         self.nodes.retire(node)
-        if isinstance(node, Directory):
-            listed = self._listed
-            self._listed = {d: None for d in listed if self.nodes.get(d.fileid) is d}
+        if is_alone:
+            self._listed.pop(node, None)  # type: ignore[call-overload]  # a file is not in there
+            self._gone(node)
+            return
+        self._listed = {d: None for d in self._listed if self.nodes.get(d.fileid) is d}
         self._gone()
 
     def _stays(self, node: Node) -> bool:
         """Whether a node is not to be dropped."""
         return isinstance(node, Directory) or node in self.pinned
 
-    def _gone(self) -> None:
+    def _gone(self, node: Node | None = None) -> None:
         for told in self.when_gone:
-            told()
+            told(node)

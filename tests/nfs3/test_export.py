@@ -20,6 +20,37 @@ async def test_a_good_handle_of_a_vanished_node_is_stale() -> None:
         desk.export.node(handle)
 
 
+async def test_what_goes_is_forgotten_and_all_else_stays_remembered() -> None:
+    desk = Desk({"stays": b"x", "goes": b"x", "empty": {}, "full": {"inner": b"x"}})
+    tree, export = desk.volume.tree, desk.export
+    paths = ("stays", "goes", "empty", "full/inner")
+    stays, goes, empty, inner = [await desk.node(path) for path in paths]
+    handles = {node: export.handle_of(node) for node in (stays, goes, empty, inner)}
+    for node in (goes, empty):
+        tree.remove(node)
+        assert node not in export._handle_of
+        with pytest.raises(StaleHandle):
+            export.node(handles[node])
+    assert handles[stays] in export._node_of
+    assert handles[inner] in export._node_of
+    tree.remove(await desk.node("full"))
+    with pytest.raises(StaleHandle):
+        export.node(handles[inner])
+    assert export.node(handles[stays]) is stays
+
+
+async def test_one_handle_of_a_node_is_remembered() -> None:
+    desk = Desk({"a": {"file": b"1"}, "b": {}})
+    file, b = await desk.node("a/file"), await desk.node("b")
+    other = desk.export.handles.make(file, b.fileid)  # as it would be, had it been seen there
+    for handle in (desk.export.handle_of(file), other):
+        assert desk.export.node(handle) is file
+        assert len(desk.export._node_of) == len(desk.export._handle_of)
+    desk.volume.tree.remove(file)
+    assert file not in desk.export._handle_of
+    assert file not in desk.export._node_of.values()
+
+
 async def test_what_is_remembered_of_nodes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_module, "HANDLES_KEPT_MAX", 4)
     desk = Desk(MANY)
