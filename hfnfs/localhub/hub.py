@@ -208,6 +208,13 @@ class LocalHub:
         found = self._buckets.snapshot(self._bucket(bucket)).files
         return {path: self._bytes_of(file.xet) for path, file in found.items()}
 
+    async def history(self, bucket: str) -> list[tuple[str, bytes | None]]:
+        """What was put at which path (None: deleted) since the bucket was made, in order."""
+        return [
+            (change.path, None if change.after is None else self._bytes_of(change.after.xet))
+            for change in self._buckets.changes(self._bucket(bucket), 0) or ()
+        ]
+
     # ------------------------------------------------------------------ serving
 
     async def _serve(self) -> None:

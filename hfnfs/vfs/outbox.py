@@ -294,12 +294,15 @@ class Outbox:
         return is_new
 
     def hurry(self, *, failed_too: bool = True) -> None:
-        """All that is wanted is due now."""
+        """All that is wanted is due now; what has failed may still have its delay."""
         now = self._clock.now()
         for entry in self._entries.values():
-            if entry.flight is None and entry.due_at > now and (failed_too or not entry.attempts):
-                entry.not_before = -inf
-                self._schedule(entry, now)
+            if entry.flight is None and entry.due_at > now:
+                if failed_too:
+                    entry.not_before = -inf
+                due_at = max(now, entry.not_before)
+                if due_at < entry.due_at:
+                    self._schedule(entry, due_at)
 
     def pending(self) -> list[Pending]:
         """All that the Hub lacks."""

@@ -375,6 +375,22 @@ def test_it_is_tried_again_later_each_time_up_to_five_minutes_for_ever() -> None
     assert all(RETRY_S_MAX * 0.75 <= wait <= RETRY_S_MAX * 1.25 for wait in waits[9:])
 
 
+def test_in_a_hurry_nothing_waits_for_quiet_but_what_has_failed_for_its_delay() -> None:
+    desk = Desk()
+    desk.upload(desk.create("a"))
+    desk.clock.advance(QUIET_S)
+    (entry,) = desk.depart()
+    desk.outbox.failed(entry, Forbidden("no"))
+    desk.remove("a")
+    (wait_s,) = [each.due_in_s for each in desk.outbox.pending()]
+    desk.outbox.quiet_s = WINDOW_S
+    desk.create("a")
+    desk.outbox.hurry(failed_too=False)
+    assert [each.due_in_s for each in desk.outbox.pending()] == [wait_s]
+    desk.outbox.hurry()
+    assert [each.due_in_s for each in desk.outbox.pending()] == [0.0]
+
+
 def test_it_is_told_once_for_each_kind_of_error() -> None:
     desk = Desk()
     desk.upload(desk.create("a"))
