@@ -11,10 +11,13 @@ from hfnfs.nfs3.types import NfsTime3, Sattr3, TimeHow
 from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.session import Caller
 from hfnfs.vfs.attributes import ACCESS_MODIFY, SERVER_TIME, Wanted
-from hfnfs.vfs.node import Node
+from hfnfs.vfs.node import FileType, Node
 
 MODE_BITS = 0o7777
+SET_ID = 0o6000
+_SET_UID = 0o4000
 _SET_GID = 0o2000
+_GROUP_EXECUTES = 0o010
 _NS = 1_000_000_000
 _ROOT = 0
 
@@ -57,7 +60,51 @@ def made_by(caller: Caller, directory: Node, wanted: Wanted, *, is_directory: bo
         gid = directory.look.gid
         if is_directory and mode is not None:
             mode |= _SET_GID
+    if mode is not None and not is_directory and gid is not None and not _is_in(caller, gid):
+        mode = mode & ~_SET_GID if mode & _GROUP_EXECUTES else mode
     return wanted._replace(mode=mode, uid=uid, gid=gid)
+
+
+def is_root(caller: Caller) -> bool:
+    """Tell whether the caller may do anything."""
+    return isinstance(caller.credential, AuthSys) and caller.credential.uid == _ROOT
+
+
+def disarmed(mode: int) -> int:
+    """Give a mode without the bits that lend a file's owner and group to whoever runs it.
+
+    The set-group-ID bit of a file that its group cannot run means something else.
+    """
+    mode &= ~_SET_UID
+    return mode & ~_SET_GID if mode & _GROUP_EXECUTES else mode
+
+
+def set_by(caller: Caller, node: Node, wanted: Wanted) -> Wanted:
+    """Give what a caller who may set it sets, as POSIX has it of the set-ID bits.
+
+    A file loses them when it is given away, or cut by anyone but root. Who is not in the file's
+    group cannot set the set-group-ID bit.
+    """
+    mode, look = wanted.mode, node.look
+    gid = look.gid if wanted.gid is None else wanted.gid
+    if mode is not None and not _is_in(caller, gid):
+        mode &= ~_SET_GID
+    is_given = wanted.uid is not None or wanted.gid is not None
+    is_cut = wanted.size is not None and not is_root(caller)
+    if look.type is FileType.REG and (is_given or is_cut):
+        if mode is None and look.mode & SET_ID:
+            mode = disarmed(look.mode)
+        elif mode is not None and not is_root(caller):
+            mode = disarmed(mode)
+    return wanted._replace(mode=mode)
+
+
+def _is_in(caller: Caller, gid: int) -> bool:
+    """Whether a caller may act for a group."""
+    credential = caller.credential
+    if not isinstance(credential, AuthSys):
+        return False
+    return credential.uid == _ROOT or gid == credential.gid or gid in credential.gids
 
 
 def require_may_set(export: Export, caller: Caller, node: Node, wanted: Wanted) -> None:

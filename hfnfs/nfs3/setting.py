@@ -1,7 +1,7 @@
 """SETATTR (RFC 1813 §3.3.2)."""
 
 from hfnfs.nfs3.export import Export
-from hfnfs.nfs3.owners import ns_of, require_may_set, wanted_of
+from hfnfs.nfs3.owners import ns_of, require_may_set, set_by, wanted_of
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
     NFSTIME3,
@@ -67,6 +67,7 @@ def setattr_(export: Export, args: SetattrArgs, caller: Caller) -> Held[SetattrO
     setting = export.volume.changes.setting
     wanted = wanted_of(args.new_attributes)
     require_may_set(export, caller, node, wanted)
+    wanted = set_by(caller, node, wanted)
     before = node.fattr3
     held = setting.set(node, wanted, None if args.guard is None else ns_of(args.guard))
     return Held(SetattrOk(changed_from(before, node.fattr3)), held.until)

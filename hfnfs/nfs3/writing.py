@@ -8,6 +8,7 @@ from hfnfs.config import TRANSFER_BYTES_MAX
 from hfnfs.errors import InvalidArgument
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.handle import HANDLE_BYTES
+from hfnfs.nfs3.owners import SET_ID, disarmed, is_root
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import (
     FILE_HANDLE,
@@ -142,6 +143,8 @@ def write(export: Export, args: WriteArgs, caller: Caller) -> Written | Held[Wri
         data = _counted(args)
     before = node.fattr3
     count = writing.write(node, args.offset, data)
+    if node.look.mode & SET_ID and count and not is_root(caller):
+        export.volume.changes.setting.set_mode(node, disarmed(node.look.mode))
     if args.stable is Stable.UNSTABLE:
         return Written(before, node.fattr3, count, Stable.UNSTABLE, writing)
     written = Written(before, node.fattr3, count, Stable.FILE_SYNC, writing)

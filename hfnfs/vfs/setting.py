@@ -32,6 +32,14 @@ class Setting:
         self._keeper.keep(node)
         return Held(None, Journaled(self._journal.submit()))
 
+    def set_mode(self, node: Node, mode: int) -> None:
+        """Set a mode that a change of something else brings with it; nobody waits for it."""
+        if mode != node.look.mode:
+            self.dress(node, Wanted(mode=mode))
+            self._tree.stamp(node)
+            self._keeper.keep(node)
+            self._journal.submit()
+
     def dress(self, node: Node, wanted: Wanted) -> None:
         """Give a node mode, owner and times, and nothing else."""
         node.look = self._tree.nodes.look(node.look, wanted.mode, wanted.uid, wanted.gid)

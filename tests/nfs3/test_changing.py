@@ -8,6 +8,7 @@ from hfnfs.nfs3.client import NfsClient, NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import FATTR3, WCC_ATTR, Fattr3, NfsTime3, WccData, wcc_attr_of
 from hfnfs.nfs3.writing import Stable
+from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.xdr import decode, encode
 from hfnfs.vfs.attributes import SERVER_TIME, Wanted
 from hfnfs.vfs.node import FileType
@@ -273,3 +274,16 @@ async def test_before_and_after_of_one_change_fit_those_of_the_next(tmp_path: Pa
             assert wcc.before == last
             assert wcc.after is not None
             last = wcc_attr_of(wcc.after)
+
+
+async def test_a_write_by_anyone_but_root_takes_the_set_id_bits_away(tmp_path: Path) -> None:
+    async with mounted(tmp_path, HUB) as (client, root, desk):
+        handle = await client.lookup(root, b"a.txt")
+        await client.setattr(handle, Wanted(mode=0o6777))
+        await client.write(handle, 0, b"X")
+        assert (await client.getattr(handle)).mode == 0o6777
+        client._rpc._credential = AuthSys(1, b"box", 5, 5, [])
+        ok = await client.write(handle, 0, b"Y")
+        assert attributes(ok.file_wcc).mode == 0o777
+        assert (await client.getattr(handle)).mode == 0o777
+        assert desk.restarted().at("a.txt").look.mode == 0o777

@@ -1,7 +1,7 @@
 import pytest
 
 from hfnfs.errors import AccessDenied, FileError, NotPermitted
-from hfnfs.nfs3.owners import made_by, require_may_set
+from hfnfs.nfs3.owners import made_by, require_may_set, set_by
 from hfnfs.rpc.session import Caller
 from hfnfs.vfs.attributes import SERVER_TIME, Wanted
 from hfnfs.vfs.node import FileType, Look, Node
@@ -95,3 +95,39 @@ def test_what_is_made_in_a_set_group_id_directory_is_of_its_group() -> None:
     directory.look = Look(FileType.DIR, 0o2755, 0, 77, 7)
     file = made_by(OWNER, directory, Wanted(0o644), is_directory=False)
     assert file == Wanted(0o644, 1000, 77)
+
+
+@pytest.mark.parametrize(
+    ("caller", "mode", "wanted", "expected"),
+    [
+        (OWNER, 0o6755, Wanted(gid=100), 0o755),
+        (OWNER, 0o6745, Wanted(gid=100), 0o2745),  # it means a lock
+        (OWNER, 0o755, Wanted(gid=100), None),
+        (OWNER, 0o755, Wanted(mode=0o6755, gid=100), 0o755),
+        (OWNER, 0o6755, Wanted(size=0), 0o755),
+        (GROUP, 0o6775, Wanted(size=0), 0o775),
+        (OWNER, 0o6755, Wanted(mtime_ns=5), None),
+        (OWNER, 0o755, Wanted(mode=0o6755), 0o6755),
+        (ROOT_CALLER, 0o6755, Wanted(uid=5), 0o755),
+        (ROOT_CALLER, 0o6755, Wanted(uid=5, mode=0o6755), 0o6755),
+        (ROOT_CALLER, 0o6755, Wanted(size=0), None),
+        (user(1000, 7), 0o755, Wanted(mode=0o6755), 0o4755),  # not of its group any more
+    ],
+)
+def test_a_file_that_is_given_away_or_cut_lends_its_owner_to_nobody(
+    caller: Caller, mode: int, wanted: Wanted, expected: int | None
+) -> None:
+    assert set_by(caller, owned(mode), wanted) == wanted._replace(mode=expected)
+
+
+def test_a_directory_that_is_given_away_keeps_its_bits() -> None:
+    directory = a_directory(1)
+    directory.look = Look(FileType.DIR, 0o2755, 1000, 100, 7)
+    assert set_by(OWNER, directory, Wanted(gid=50)) == Wanted(gid=50)
+
+
+def test_nobody_makes_a_file_that_lends_a_group_which_is_not_theirs() -> None:
+    directory = a_directory(1)
+    directory.look = Look(FileType.DIR, 0o2755, 0, 77, 7)
+    for caller, expected in ((OWNER, 0o4755), (ROOT_CALLER, 0o6755), (user(1, 77), 0o6755)):
+        assert made_by(caller, directory, Wanted(0o6755), is_directory=False).mode == expected
