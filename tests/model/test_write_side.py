@@ -10,7 +10,7 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path as DiskPath
 from typing import Any, TypeVar
@@ -309,8 +309,8 @@ class WritesAgainstModel(RuleBasedStateMachine):
             for path, thing in self.model.walk().items()
             if isinstance(thing, File) and not is_private(path)
         }
-        there = {path: self.bucket.read(path) for path in self.bucket.files}
-        assert {p: d for p, d in there.items() if p not in THEIRS} == files
+        there = {path: self.bucket.read(path) for path in self.bucket.files if path not in THEIRS}
+        assert there == files, f"the Hub has {short(there)}, not {short(files)}"
         self.clock.advance(11)
         assert self.run(self.walk()) == {p: seen(t) for p, t in self.model.walk().items()}
 
@@ -338,8 +338,12 @@ def seen(thing: Thing) -> object:
             return None
 
 
+def short(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    return {path: (data or b"")[:20] for path, data in files.items()}
+
+
 def is_private(path: str) -> bool:
-    return any(name in {".nfs1", ".DS_Store"} for name in path.split("/"))
+    return ".DS_Store" in path.split("/") or path.rpartition("/")[2] == ".nfs1"
 
 
 async def turns(count: int) -> None:
