@@ -90,7 +90,7 @@ class Verdict(Enum):
 def verdict(entry: Entry, now: RemoteEntry | None, *, is_own_directory: bool = False) -> Verdict:
     """What to do, where the Hub has `now` at the path.
 
-    `is_own_directory`: what it has below is for us to delete, so it is in nobody's way.
+    `is_own_directory`: all that it has below is for us to delete, so it is in nobody's way.
     """
     flight = entry.flight
     assert flight is not None, "it is in flight"

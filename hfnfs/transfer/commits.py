@@ -5,15 +5,16 @@ and what was sent of a path that is wanted otherwise by then is only one more st
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 
 from hfnfs.errors import HfnfsError, RemoteError
-from hfnfs.remote import ContentId, RemoteEntry, WritableRemote
+from hfnfs.remote import ContentId, Kind, RemoteEntry, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.batch import Verdict
 from hfnfs.transfer.outage import SILENT
-from hfnfs.transfer.standing import standing
+from hfnfs.transfer.standing import files_below, standing
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.outbox import Entry, Flight, Outbox
@@ -99,13 +100,13 @@ class Commits:
         outbox, conflicts = self._local.outbox, self._local.conflicts
         paths = [entry.path for entry in entries]
         now = await standing(self._remote, paths, {e.path for e in entries if e.node is not None})
+        own = await self._own_directories(now)
         sent = []
         for entry in entries:
             if not outbox.is_still_wanted(entry):
                 continue
             theirs = now.get(entry.path)
-            is_own = outbox.covers_directory(entry.path)
-            what = batch.verdict(entry, theirs, is_own_directory=is_own)
+            what = batch.verdict(entry, theirs, is_own_directory=entry.path in own)
             if what is Verdict.SEND:
                 sent.append(entry)
             elif what is Verdict.DONE:
@@ -119,6 +120,27 @@ class Commits:
                 conflicts.give_way(entry.path, theirs)
                 _log.warning("%s was deleted here and changed on the Hub: it stays", entry.path)
         return sent
+
+    async def _own_directories(self, now: Mapping[str, RemoteEntry | None]) -> set[str]:
+        """Those directories on the Hub of which all files are for us to delete.
+
+        In others there are files of somebody else, which a file of ours in their place would hide.
+        """
+        outbox = self._local.outbox
+        own = set()
+        for path, there in now.items():
+            if there is None or there.kind is not Kind.DIRECTORY:
+                continue
+            if outbox.covers_directory(path) and await self._is_all_to_go(path):
+                own.add(path)
+        return own
+
+    async def _is_all_to_go(self, directory: str) -> bool:
+        async with aclosing(files_below(self._remote, directory)) as files:
+            async for path, entry in files:
+                if not self._local.outbox.is_to_go(path, entry.content):
+                    return False
+        return True
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
         operations = batch.operations(entries, self._local.outbox)

@@ -1,6 +1,6 @@
 """What the Hub has at some paths just now, files and directories alike."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from hfnfs.errors import RemoteEntryMissing
@@ -35,6 +35,24 @@ async def standing(
     return told
 
 
+async def files_below(
+    remote: Remote, directory: str
+) -> AsyncGenerator[tuple[str, RemoteEntry], None]:
+    """Every file in a directory and below, with its path; asked for as far as one goes.
+
+    Raises RemoteError.
+    """
+    listings, below = _Listings(remote), [directory]
+    while below:
+        at = below.pop()
+        for name, entry in (await listings.entries(at)).items():
+            path = f"{at}/{name}"
+            if entry.kind is Kind.DIRECTORY:
+                below.append(path)
+            else:
+                yield path, entry
+
+
 class _Listings:
     """Listings for one look; what lies in a directory that is not there is not asked for."""
 
@@ -46,7 +64,7 @@ class _Listings:
         """What is there, by the listings of the directories above."""
         entry: RemoteEntry | None = None
         for directory, name in _steps(path):
-            entry = (await self._entries(directory)).get(name)
+            entry = (await self.entries(directory)).get(name)
             if entry is None:
                 return None
         return entry
@@ -54,15 +72,16 @@ class _Listings:
     async def near(self, path: str) -> RemoteEntry | None:
         """What is there, by the listing of its directory alone."""
         directory, _, name = path.rpartition("/")
-        return (await self._entries(directory)).get(name)
+        return (await self.entries(directory)).get(name)
 
     async def directory(self, path: str) -> RemoteEntry | None:
         """The directory at that path, if there is one."""
-        if not await self._entries(path):
+        if not await self.entries(path):
             return None
         return RemoteEntry(path.rpartition("/")[2], Kind.DIRECTORY)
 
-    async def _entries(self, directory: str) -> Mapping[str, RemoteEntry]:
+    async def entries(self, directory: str) -> Mapping[str, RemoteEntry]:
+        """What is in a directory; nothing if it is not there."""
         known = self._listed.get(directory)
         if known is None:
             try:

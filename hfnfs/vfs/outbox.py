@@ -220,6 +220,11 @@ class Outbox:
         homes = (self._homes.get(fileid) for fileid in entry.moved)
         return [self._entries[home.path] for home in homes if home and not home.is_put]
 
+    def is_to_go(self, path: str, content: ContentId | None) -> bool:
+        """Whether what the Hub has at a path, that content, is for us to delete."""
+        entry = self._entries.get(path)
+        return entry is not None and entry.node is None and entry.is_ours(content)
+
     def covers_directory(self, path: str) -> bool:
         """Whether files below `path` are to be deleted."""
         return self._claims.is_doomed(path)

@@ -269,6 +269,27 @@ async def test_w15_made_here_and_there_both_are_kept_a_directory_too(tmp_path: P
         assert r.ours() == r.bucket.files
 
 
+async def test_w15_a_file_in_the_place_of_a_directory_hides_nothing_that_others_put_there(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path, {"d/a": b"old", "e/a": b"old", "e/i/a": b"old", "f/a": b"old"}) as r:
+        for path in ("d/a", "e/i/a", "e/a", "f/a"):
+            r.remove(path)
+        for directory in ("d", "e/i", "e", "f"):
+            r.rmdir(directory)
+        for path in ("d", "e", "f"):
+            r.write(path, path.encode())
+        r.bucket.files["d/x"] = b"theirs"
+        r.bucket.files["e/i/a"] = b"newer than ours"
+        await r.done()
+        at = {path[0]: path for path in r.bucket.files if ".conflict-" in path}
+        assert r.bucket.files == {
+            "d/x": b"theirs", at["d"]: b"d", "e/i/a": b"newer than ours", at["e"]: b"e", "f": b"f",
+        }  # fmt: skip
+        r.desk.clock.advance(11.0)
+        assert r.ours() == r.bucket.files
+
+
 async def test_w15_deleted_there_and_changed_here_ours_stays(tmp_path: Path) -> None:
     async with rig(tmp_path, {"a": b"base"}) as r:
         r.write("a", b"ours")

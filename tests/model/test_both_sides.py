@@ -1,0 +1,296 @@
+"""Two sides change the same few paths at random: we, through the mount, and somebody in the bucket.
+
+Whatever fails or crashes in between, nothing is lost that either side wrote last: at the end each
+is under its name, or in a conflict file beside it, unless the same side has overwritten or deleted
+it after having seen it. And the mount shows what the bucket has.
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path as DiskPath
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from hfnfs.nfs3.client import NotOk
+from hfnfs.nfs3.status import Status
+from hfnfs.nfs3.writing import Stable
+from hfnfs.vfs.node import FileType
+from hfnfs.vfs.outbox import Pending
+from tests.fakes.clock import FakeClock
+from tests.model.bucket import Bucket
+from tests.model.test_write_side import quiet, turns
+from tests.model.write_mount import WriteMount
+from tests.until import PATIENCE_S, until
+
+T = TypeVar("T")
+
+PATHS = st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a"])
+DIRECTORIES = st.sampled_from(["d", "d/e"])
+SIZE = 16  # of every file, so that one WRITE is all of it
+# What a path that the other side has changed may answer, or a bucket that fails.
+_CAN_BE = {
+    Status.NOENT, Status.EXIST, Status.NOTDIR, Status.ISDIR, Status.NOTEMPTY,
+    Status.STALE, Status.IO, Status.JUKEBOX,
+}  # fmt: skip
+
+
+class BothSides(RuleBasedStateMachine):
+    """`owed` says of which bytes it is known that they have to be there, and under which name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = DiskPath(tempfile.mkdtemp(prefix="hfnfs-both-"))
+        self.clock = FakeClock()
+        self.bucket = Bucket(self.clock)
+        self.loop = asyncio.Runner()
+        self.mount = WriteMount(self.directory, self.bucket, self.clock)
+        self.owed: dict[bytes, str] = {}
+        self.written = 0
+        self.quiet = quiet()
+
+    @initialize(seed=st.integers(0, 1000))
+    def start(self, seed: int) -> None:
+        self.quiet.__enter__()
+        self.rng = self.bucket.troubles.rng = random.Random(seed)
+        for path in ("a", "d/a"):
+            self.they_write(path)
+        self.run(self.mount.start())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run(work)
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "rng"):
+                self.nothing_is_lost()
+                self.run(self.mount.stop())
+        finally:
+            self.loop.close()
+            self.quiet.__exit__(None, None, None)
+            shutil.rmtree(self.directory)
+
+    def new_bytes(self, whose: bytes) -> bytes:
+        self.written += 1
+        return (b"%s %d " % (whose, self.written)).ljust(SIZE, b".")
+
+    def gone(self, data: bytes | None) -> None:
+        """Somebody has overwritten or deleted it who has seen it."""
+        if data is not None:
+            self.owed.pop(data, None)
+
+    # ------------------------------------------------------------ what we do
+
+    async def at(self, path: str) -> bytes:
+        handle = self.mount.root
+        for name in filter(None, path.encode().split(b"/")):
+            handle = await self.mount.client.lookup(handle, name)
+        return handle
+
+    async def home(self, path: str) -> tuple[bytes, bytes]:
+        """The directory of a path, made if there is none, and the name in it."""
+        *above, name = path.encode().split(b"/")
+        handle = self.mount.root
+        for each in above:
+            try:
+                handle = await self.mount.client.lookup(handle, each)
+            except NotOk as error:
+                if error.status is not Status.NOENT:
+                    raise
+                handle = (await self.mount.client.mkdir(handle, each)).handle
+        return handle, name
+
+    async def seen(self, path: str) -> tuple[bytes, bytes] | None:
+        """The handle of a file and its bytes; None: there is none."""
+        try:
+            handle = await self.at(path)
+            pieces = [bytes(p) async for p in self.mount.client.read_all(handle)]
+        except NotOk as error:
+            if error.status in {Status.NOENT, Status.ISDIR, Status.NOTDIR}:
+                return None
+            raise
+        return handle, b"".join(pieces)
+
+    def try_(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, or not where what the other side did or a failure is in the way."""
+        try:
+            self.run(work)
+        except NotOk as error:
+            if error.status not in _CAN_BE:
+                raise
+
+    async def put(self, path: str, handle: bytes, before: bytes, data: bytes, at: int) -> None:
+        """Write to a file that held `before`; until there is an answer it may be either."""
+        self.gone(before)
+        await self.mount.client.write(handle, at, data, Stable.FILE_SYNC)
+        self.owed[before[:at] + data + before[at + len(data) :]] = path
+
+    @rule(path=PATHS)
+    def we_write(self, path: str) -> None:
+        async def work() -> None:
+            found = await self.seen(path)
+            if found is None:
+                made = await self.mount.client.create(*await self.home(path), guarded=True)
+                found = made.handle, b""
+            await self.put(path, *found, self.new_bytes(b"ours"), 0)
+
+        self.try_(work())
+
+    @rule(path=PATHS)
+    def we_write_a_part(self, path: str) -> None:
+        async def work() -> None:
+            found = await self.seen(path)
+            if found is not None and len(found[1]) == SIZE:
+                self.written += 1
+                await self.put(path, *found, b"<%d>" % self.written, 8)
+
+        self.try_(work())
+
+    @rule(path=PATHS)
+    def we_save_by_rename(self, path: str) -> None:
+        async def work() -> None:
+            home, _ = await self.home(path)
+            handle = (await self.mount.client.create(home, b"new~", guarded=True)).handle
+            data = self.new_bytes(b"saved")
+            await self.mount.client.write(handle, 0, data, Stable.FILE_SYNC)
+            await self.rename(f"{path.rpartition('/')[0]}/new~".lstrip("/"), path)
+
+        self.try_(work())
+
+    @rule(old=PATHS, new=PATHS)
+    def we_rename(self, old: str, new: str) -> None:
+        if old != new:
+            self.try_(self.rename(old, new))
+
+    async def rename(self, old: str, new: str) -> None:
+        source, target = await self.home(old), await self.home(new)
+        moving, there = await self.seen(old), await self.seen(new)
+        if moving is None:
+            return
+        self.unsure(old, new)
+        if there is not None:
+            self.gone(there[1])
+        was_owed = self.owed.pop(moving[1], None)
+        conflicts = self.mount.flush.conflicts
+        await self.mount.client.rename(*source, *target)
+        if (was_owed is not None or moving[1].startswith(b"saved")) and (
+            conflicts == self.mount.flush.conflicts
+        ):
+            self.owed[moving[1]] = new
+
+    @rule(path=PATHS)
+    def we_remove(self, path: str) -> None:
+        async def work() -> None:
+            home = await self.home(path)
+            found = await self.seen(path)
+            if found is not None:
+                self.unsure(path)
+                self.gone(found[1])
+                await self.mount.client.remove(*home)
+
+        self.try_(work())
+
+    def unsure(self, *paths: str) -> None:
+        """What a name stands for may change right before we use it: to what the bucket has."""
+
+    @rule(path=DIRECTORIES)
+    def we_remove_a_directory(self, path: str) -> None:
+        async def work() -> None:
+            await self.mount.client.rmdir(*await self.home(path))
+
+        self.try_(work())
+
+    # -------------------------------------------------------- what they do
+
+    def between_our_batches(self) -> None:
+        """Let a batch end that is under way: it has looked already at what it overwrites.
+
+        The Hub cannot be told to do something only if nothing has changed.
+        """
+        if hasattr(self.mount, "flush"):
+            self.run(until(lambda: not self.mount.flush._is_committing))
+
+    @rule(path=PATHS)
+    def they_write(self, path: str) -> None:
+        self.between_our_batches()
+        self.gone(self.bucket.read(path))
+        data = self.new_bytes(b"theirs")
+        self.bucket.put(path, data)
+        self.owed[data] = path
+
+    @rule(path=PATHS)
+    def they_delete(self, path: str) -> None:
+        self.between_our_batches()
+        self.gone(self.bucket.read(path))
+        self.bucket.delete(path)
+
+    # ------------------------------------------------------ what happens
+
+    @rule(seconds=st.sampled_from([0.1, 1, 3, 11, 40]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.mount.flush.wake()
+        self.run(turns(self.rng.randrange(200)))
+
+    @rule(rate=st.sampled_from([0.0, 0.1, 0.5]))
+    def the_hub_fails_sometimes(self, rate: float) -> None:
+        self.bucket.troubles.rate = rate
+
+    @rule(is_down=st.booleans())
+    def the_hub_goes_and_comes(self, is_down: bool) -> None:
+        self.bucket.is_down = is_down
+
+    @rule()
+    def the_mount_ends_and_starts(self) -> None:
+        self.run(self.mount.stop())
+        self.run(self.mount.start())
+
+    @rule()
+    def the_power_fails(self) -> None:
+        self.run(self.mount.crash(self.rng))
+        self.run(self.mount.start())
+
+    # ------------------------------------------------------ what is there
+
+    @rule()
+    def nothing_is_lost(self) -> None:
+        self.bucket.is_down = False
+        self.bucket.troubles.rate = 0.0
+        left = self.run(self.drained())
+        assert not left, left
+        there = {path: self.bucket.read(path) for path in self.bucket.files}
+        for data, path in self.owed.items():
+            names = [name for name, held in there.items() if held == data]
+            assert any(n == path or n.startswith(f"{path}.conflict-") for n in names), (
+                f"{data!r} of {path} is at {names}, of {there}"
+            )
+        self.clock.advance(11)
+        assert self.run(self.shown()) == there
+
+    async def drained(self) -> list[Pending]:
+        """What the bucket lacks once there was time for everything."""
+        draining = asyncio.create_task(self.mount.flush.drain(PATIENCE_S))
+        while not draining.done():
+            self.clock.advance(0.5)
+            self.mount.flush.wake()
+            await asyncio.wait([draining], timeout=0.01)
+        return draining.result()
+
+    async def shown(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        async for each in self.mount.client.walk(self.mount.root):
+            if each.attributes.type is not FileType.DIR:
+                pieces = [bytes(p) async for p in self.mount.client.read_all(each.handle)]
+                found[each.path.decode()] = b"".join(pieces)
+        return found
+
+
+TestBothSides = BothSides.TestCase
+TestBothSides.settings = settings(
+    max_examples=25, stateful_step_count=40, deadline=None, print_blob=True
+)
