@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Final, TypeAlias
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hfnfs.disk.ranges import RANGES_MAX, Ranges
 from hfnfs.errors import CacheUnusable, InvalidArgument
@@ -69,8 +71,7 @@ class MetaKey(StrEnum):
     CURSOR = "cursor"  # in the feed of changes
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
+class NodeRecord(NamedTuple):
     """A file or directory: what of it the Hub does not hold, or not yet."""
 
     fileid: int
@@ -92,8 +93,7 @@ class NodeRecord:
     is_local: bool = False  # shown whatever the Hub lists
 
 
-@dataclass(frozen=True, slots=True)
-class OverlayRecord:
+class OverlayRecord(NamedTuple):
     """Which bytes of a file are staged, and what shows where none are.
 
     A byte outside of `ranges` is the base's where it is below `base_end`, else zero. Whoever
@@ -109,8 +109,7 @@ class OverlayRecord:
     is_sent: bool = False  # the Hub has all of it: what is staged is only a cache
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRecord:
+class OutboxRecord(NamedTuple):
     """What the Hub shall have at a path, and what it has there as far as is known."""
 
     path: bytes
@@ -139,11 +138,10 @@ class UpsertNode:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        node = self.node
-        _fit(_U64, node.fileid, node.generation, node.parent, node.home)
-        _fit(_I64, node.type, node.mode, node.uid, node.gid, node.size)
-        _fit(_I64, abs(node.atime_ns), abs(node.mtime_ns), abs(node.ctime_ns))
-        _fit_content(node.content)
+        n = self.node
+        plain = n.type | n.mode | n.uid | n.gid | n.size | _size(n.content)
+        times = abs(n.atime_ns) | abs(n.mtime_ns) | abs(n.ctime_ns)
+        _require_fit(n, ids=n.fileid | n.generation | n.parent | n.home, plain=plain | times)
 
     def row(self) -> Row:
         """As in its table."""
@@ -170,7 +168,7 @@ class DropNode:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _fit(_U64, self.fileid)
+        _require_fit(self, ids=self.fileid)
 
     def row(self) -> Row:
         """Of what is dropped, the key."""
@@ -193,7 +191,7 @@ class Retire:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _fit(_U64, self.fileid, self.generation)
+        _require_fit(self, ids=self.fileid | self.generation)
 
     def row(self) -> Row:
         """As in its table."""
@@ -215,7 +213,7 @@ class Reuse:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _fit(_U64, self.fileid)
+        _require_fit(self, ids=self.fileid)
 
     def row(self) -> Row:
         """Of what is dropped, the key."""
@@ -241,11 +239,10 @@ class SetOverlay:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        overlay = self.overlay
-        _fit(_U64, overlay.fileid)
-        _fit(_I64, overlay.size, overlay.version, overlay.base_end)
-        _fit(RANGES_MAX + 1, len(overlay.ranges))
-        _fit_content(overlay.base)
+        o = self.overlay
+        if len(o.ranges) > RANGES_MAX:
+            raise InvalidArgument(f"file {o.fileid:x}: staged in {len(o.ranges)} places")
+        _require_fit(o, ids=o.fileid, plain=o.size | o.version | o.base_end | _size(o.base))
 
     def row(self) -> Row:
         """As in its table."""
@@ -270,7 +267,7 @@ class DropOverlay:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _fit(_U64, self.fileid)
+        _require_fit(self, ids=self.fileid)
 
     def row(self) -> Row:
         """Of what is dropped, the key."""
@@ -292,11 +289,10 @@ class PutOutbox:
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        entry = self.entry
-        _fit(_I64, entry.attempts, entry.due_ns)
-        _fit(_U64, entry.fileid, *entry.moved)
-        for content in (entry.theirs, *entry.sent):
-            _fit_content(content)
+        e = self.entry
+        sizes = reduce(or_, map(_size, e.sent), _size(e.theirs))
+        ids = reduce(or_, e.moved, e.fileid)
+        _require_fit(e, ids=ids, plain=e.attempts | e.due_ns | sizes)
 
     def row(self) -> Row:
         """As in its table."""
@@ -345,7 +341,7 @@ class SetMeta:
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
         if isinstance(self.value, int):
-            _fit(_I64, self.value)
+            _require_fit(self, plain=self.value)
 
     def row(self) -> Row:
         """As in its table."""
@@ -430,11 +426,14 @@ def _content_row(content: ContentId | None) -> tuple[str | None, int | None]:
     return (None, None) if content is None else (content.key, content.size)
 
 
-def _fit(bound: int, *numbers: int) -> None:
-    if min(numbers) < 0 or max(numbers) >= bound:
-        raise InvalidArgument(f"{numbers}: not all in [0, {bound})")
+def _size(content: ContentId | None) -> int:
+    return 0 if content is None else content.size
 
 
-def _fit_content(content: ContentId | None) -> None:
-    if content is not None:
-        _fit(_I64, content.size)
+def _require_fit(what: object, *, ids: int = 0, plain: int = 0) -> None:
+    """Raise InvalidArgument unless numbers fit, given all their bits: ids 64 of them, others 63.
+
+    One that is negative makes all of it negative.
+    """
+    if ids >> 64 or plain >> 63:
+        raise InvalidArgument(f"{what!r}: a number that SQLite cannot hold")

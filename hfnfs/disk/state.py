@@ -17,7 +17,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +187,7 @@ class State:
         with self._changed:
             if self._ends:
                 raise CacheUnusable(f"{self._path}: closed")
-            self._queue({change.key: change for change in changes})
+            self._queue(changes)
             self._ticket += 1
             self._changed.notify()
             return self._ticket
@@ -206,11 +206,13 @@ class State:
         if self._error is not None:
             raise self._error
 
-    def _queue(self, changes: dict[Key, Change]) -> None:
-        for key, change in changes.items():
-            before = self._queued.get(key)
+    def _queue(self, changes: Iterable[Change]) -> None:
+        queued = self._queued
+        for change in changes:
+            key = change.key
+            before = queued.get(key)
             self._queued_weight += change.weight - (0 if before is None else before.weight)
-            self._queued[key] = change
+            queued[key] = change
 
     def _write_on(self) -> None:
         try:
@@ -262,8 +264,8 @@ class State:
                 self.transactions += 1
                 return
             later, self._queued, self._queued_weight = self._queued, {}, 0
-            self._queue(changes)
-            self._queue(later)
+            self._queue(changes.values())
+            self._queue(later.values())
 
     # ------------------------------------------------------------- the rest
 

@@ -73,8 +73,8 @@ class Keeper:
             or node.generation != 0
             or look is not tree.nodes.default_look(look.type)
             or node.atime_ns != node.mtime_ns
-            or node.fileid != tree.nodes.first_fileid(look.type, tree.path(node))
             or any(reason(node) for reason in self.reasons)
+            or node.fileid != tree.nodes.first_fileid(look.type, tree.path(node))  # it is hashed
         )
 
     # ------------------------------------------------------ what the tree tells
