@@ -202,6 +202,10 @@ class ChangesUnsent(HostError):
     """It ended in order, and the Hub lacks something: it is kept for the next mount."""
 
 
+class NotServing(HostError):
+    """No mount of that name answers."""
+
+
 class Interrupted(HostError):
     """A signal came before there was anything to end in order."""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hfnfs.app.draining import Draining
 from hfnfs.app.ground import Ground
+from hfnfs.app.status import ToldConflicts
 from hfnfs.app.tree import grown
 from hfnfs.config import MountConfig
 from hfnfs.disk.schema import MetaKey
@@ -93,6 +94,7 @@ class Begun(NamedTuple):
     pager: LocalPager
     flush: Flush
     draining: Draining
+    conflicts: ToldConflicts
 
 
 def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
@@ -143,11 +145,12 @@ async def begun(
         tasks,
         hurry=parts.outbox.hurry,
     )
+    conflicts = ToldConflicts(parts.naming)
     local = Local(
         outbox=parts.outbox,
         overlay=parts.volume.data.overlay,
         written=means.writing,
-        conflicts=parts.naming,
+        conflicts=conflicts,
         journal=means.journal,
         keep=means.keeper.keep,
         kept=pager.journaled,
@@ -162,6 +165,6 @@ async def begun(
     tasks.create_task(pager.run(), name="give up staged bytes")
     tasks.create_task(flush.run(), name="bring changes to the Hub")
     try:
-        yield Begun(pager, flush, draining)
+        yield Begun(pager, flush, draining, conflicts)
     finally:
         await pager.end()

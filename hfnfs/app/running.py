@@ -7,19 +7,22 @@ the Hub lacks by then is kept: `Running.drained` sends it before.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from hfnfs.app import changing
-from hfnfs.app.ground import Ground, cache_of, far_side, prepared
+from hfnfs.app.ground import FarSide, Ground, cache_of, far_side, prepared
 from hfnfs.app.reading import Reading
+from hfnfs.app.status import Status
 from hfnfs.app.tree import grown
 from hfnfs.clock import Clock, SystemClock
 from hfnfs.config import MountConfig
 from hfnfs.disk.last_mount import LastMount, last_mount, remember_mount
 from hfnfs.errors import PortRefused
+from hfnfs.host.control import answering
 from hfnfs.hub.http import Counters
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
@@ -86,7 +89,7 @@ async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]
         )
         mounts = Mounts(export, far.names, Access())
         async with _served(config, ground, mounts, waiting, tasks) as serves:
-            yield Running(
+            served = Running(
                 port=serves.port,
                 export="/",
                 source_label=far.source.typed,
@@ -98,6 +101,24 @@ async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]
                 deserted=serves.server.deserted,
                 drained=_nothing_to_send if begun is None else begun.draining.drained,
             )
+            changes = None if written is None or begun is None else (written, begun)
+            status = Status(_facts(config, far, served), ground.state.directory, changes)
+            async with answering(status.answer):
+                yield served
+
+
+def _facts(config: MountConfig, far: FarSide, served: Running) -> dict[str, object]:
+    """What does not change of what is told of a mount."""
+    return {
+        "kind": served.kind,
+        "source": served.source_label,
+        "endpoint": far.endpoint,
+        "mount_point": None if config.mount_point is None else str(config.mount_point),
+        "cache_dir": str(config.cache_dir),
+        "pid": os.getpid(),
+        "port": served.port,
+        "read_only": served.read_only,
+    }
 
 
 async def _nothing_to_send(enough: asyncio.Event) -> None:

@@ -26,7 +26,8 @@ class Exit(NamedTuple):
 
 EXITS = [
     Exit(0, "ended in order: unmounted, or the signal of a bare server came"),
-    Exit(2, "the command line makes no sense", (errors.UsageError,)),
+    Exit(2, "the command line makes no sense, or names no mount",
+         (errors.UsageError, errors.NotServing)),
     Exit(
         3,
         "this machine cannot mount: no helper, no NFS in the kernel, no privilege",
@@ -38,7 +39,7 @@ EXITS = [
     Exit(7, "the port cannot be had", (errors.PortRefused,)),
     Exit(8, "the cache directory cannot be used, or its disk is full",
          (errors.CacheUnusable, errors.NoSpace)),
-    Exit(9, "ended, but the Hub lacks changes: they are kept, and sent by the next mount",
+    Exit(9, "the Hub lacks changes: they are kept, and sent later or by the next mount",
          (errors.ChangesUnsent,)),
     Exit(
         10,

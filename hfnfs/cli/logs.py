@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import inf
 
 # Control characters would let a remote name end our line and begin one of its own.
-_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != 0x09}
+CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != 0x09}
 
 
 # A warning that was given is not given again for so long: what a program tries a thousand times
@@ -32,7 +32,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        message = record.getMessage().translate(_CONTROLS)
+        message = record.getMessage().translate(CONTROLS)
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         if not self._is_verbose:
             hint = " (-v shows the traceback)" if record.exc_info else ""

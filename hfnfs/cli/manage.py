@@ -8,13 +8,14 @@ from hfnfs.cli import exits
 from hfnfs.cli.demo import demo
 from hfnfs.cli.localhub import localhub
 from hfnfs.cli.logs import LogFormat, set_up_logging
+from hfnfs.cli.status import flush, status
 from hfnfs.cli.version import version_option
 
 PROGRAM = "hf-mount"
 
 app = typer.Typer(
     name=PROGRAM,
-    help="Try hf-mount-nfs, which mounts repos and buckets of the Hugging Face Hub.",
+    help="See what hf-mount-nfs has mounted, have changes sent, or try it.",
     epilog=exits.EPILOG,
     add_completion=False,
     no_args_is_help=True,
@@ -37,6 +38,8 @@ def before(
 
 app.command()(demo)
 app.command()(localhub)
+app.command()(status)
+app.command()(flush)
 
 
 def main() -> None:

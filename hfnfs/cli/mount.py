@@ -4,6 +4,7 @@ import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,6 +115,8 @@ def _run(config: MountConfig, options: MountOptions) -> None:
     raise_open_files_limit()
     keep_freed_memory()
     path = ELSEWHERE if config.mount_point is None else str(config.mount_point)
+    if options.serve_only:
+        config = replace(config, mount_point=None)
     plan = MountPlan(path, config.metadata_ttl_s)
     if options.serve_only:
         on_serving = functools.partial(_say_serving, path)

@@ -260,7 +260,7 @@ def mount_config(
         source=source,
         kind=kind,
         cache_dir=cache_dir.absolute(),
-        mount_point=None if mount_point is None else Path(mount_point),
+        mount_point=None if mount_point is None else Path(os.path.abspath(mount_point)),
         revision=revision,
         uid=os.getuid() if options.uid is None else options.uid,
         gid=os.getgid() if options.gid is None else options.gid,

@@ -67,6 +67,7 @@ class Flush:
         self._moved: Counter[int] = Counter()  # fileids: copies thrown away in a row
         self._large_going = self._groups_going = 0
         self._is_committing = self._is_draining = False
+        self._hurried_at = -inf  # what was due by then waits for no others
         self._woken = asyncio.Event()  # there may be something to start
         self._progress = asyncio.Event()  # something has ended
         local.outbox.when_sooner = self._woken.set
@@ -83,6 +84,7 @@ class Flush:
     def hurry(self) -> None:
         """All that the Hub lacks is due now, whatever has failed before."""
         self._local.outbox.hurry()
+        self._hurried_at = self._clock.now()
         self._outage.cut()
         self._woken.set()
 
@@ -174,7 +176,10 @@ class Flush:
         return inf
 
     def _begins(self, due: Sequence[Entry]) -> float:
-        return -inf if self._is_draining else batch.starts_at(due, self._local.outbox.quiet_s)
+        is_hurried = all(entry.due_at <= self._hurried_at for entry in due)
+        if self._is_draining or is_hurried:
+            return -inf
+        return batch.starts_at(due, self._local.outbox.quiet_s)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """A mistake of ours keeps nobody from reading and writing on; all is kept."""
