@@ -5,7 +5,7 @@ and what was sent of a path that is wanted otherwise by then is only one more st
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 
@@ -14,13 +14,14 @@ from hfnfs.remote import ContentId, Kind, RemoteEntry, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.batch import Verdict
 from hfnfs.transfer.outage import SILENT
-from hfnfs.transfer.standing import files_below, standing
+from hfnfs.transfer.standing import directories_above, files_below, standing
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.outbox import Entry, Flight, Outbox
 from hfnfs.vfs.overlay import Overlay
 
 _NAMED_MAX: Final = 3  # files in one line of the log
+_DIRECTORIES_KNOWN_MAX: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class Conflicts(Protocol):
 
     def set_aside(self, path: str, theirs: RemoteEntry) -> str | None:
         """Give ours another name and theirs the path; the new path of ours, if there is any."""
+        ...
+
+    def set_directory_aside(self, path: str, theirs: RemoteEntry) -> str | None:
+        """Give a directory of ours another name, and theirs, a file, the path; the new path."""
         ...
 
     def give_way(self, path: str, theirs: RemoteEntry) -> None:
@@ -68,6 +73,7 @@ class Commits:
         self._remote = remote
         self._local = local
         self.conflicts = 0  # so far
+        self._directories: set[str] = set()  # with files of ours, so they are no files
 
     async def send(self, chosen: Sequence[tuple[Entry, Flight]]) -> None:
         """Bring it about that the Hub has these, and take note of what became of each.
@@ -99,8 +105,11 @@ class Commits:
         """What has to be sent, in view of what the Hub has now; the rest is done with."""
         outbox, conflicts = self._local.outbox, self._local.conflicts
         paths = [entry.path for entry in entries]
-        now = await standing(self._remote, paths, {e.path for e in entries if e.node is not None})
+        puts = {entry.path for entry in entries if entry.node is not None}
+        above = self._not_known(puts)
+        now = await standing(self._remote, [*paths, *above], puts)
         own = await self._own_directories(now)
+        self._set_directories_aside(now, above)
         sent = []
         for entry in entries:
             if not outbox.is_still_wanted(entry):
@@ -120,6 +129,27 @@ class Commits:
                 conflicts.give_way(entry.path, theirs)
                 _log.warning("%s was deleted here and changed on the Hub: it stays", entry.path)
         return sent
+
+    def _not_known(self, paths: Collection[str]) -> list[str]:
+        """The directories above that may be files on the Hub, for all we know; the highest first.
+
+        The Hub takes files below a file, and then nobody sees one of both.
+        """
+        above = {directory for path in paths for directory in directories_above(path)}
+        return sorted(above - self._directories - set(paths))
+
+    def _set_directories_aside(
+        self, now: Mapping[str, RemoteEntry | None], above: Sequence[str]
+    ) -> None:
+        """Where there is a file on the Hub ours, a directory, gets another name."""
+        for path in above:
+            there = now[path]
+            if there is None or there.kind is not Kind.FILE:
+                continue
+            if not self._local.outbox.is_to_go(path, there.content):
+                self.conflicts += 1
+                new = self._local.conflicts.set_directory_aside(path, there)
+                _log.warning("%s is a file on the Hub now: our directory is %s", path, new)
 
     async def _own_directories(self, now: Mapping[str, RemoteEntry | None]) -> set[str]:
         """Those directories on the Hub of which all files are for us to delete.
@@ -166,6 +196,9 @@ class Commits:
         node = flight.node
         if node is None or flight.content is None:
             return
+        if len(self._directories) > _DIRECTORIES_KNOWN_MAX:
+            self._directories.clear()
+        self._directories.update(directories_above(entry.path))
         if is_done or self._local.outbox.home(node.fileid) is not None:  # else it is gone
             self._local.written.settle(node, flight.version, flight.content)
             self._local.keep(node)

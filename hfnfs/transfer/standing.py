@@ -92,6 +92,11 @@ class _Listings:
         return known
 
 
+def directories_above(path: str) -> list[str]:
+    """The directories that a path lies in, but for the root; the highest first."""
+    return [directory for directory, _ in _steps(path) if directory]
+
+
 def _steps(path: str) -> Iterator[tuple[str, str]]:
     """Each directory on the way to a path, from the root on, with the next name in it."""
     directory = ""

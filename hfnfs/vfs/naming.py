@@ -292,6 +292,27 @@ class Naming:
         self._journal.submit()
         return new
 
+    def set_directory_aside(self, path: str, theirs: RemoteEntry) -> str | None:
+        """Somebody made a file where we have a directory: ours gets another name, with all in it.
+
+        Gives the new path; None if there is no such directory of ours any more. What of it is not
+        in memory only the Hub could have, and there is no such directory there.
+        """
+        node = self._tree.at(path)
+        if not isinstance(node, Directory) or node.parent is None:
+            return None
+        home = node.parent
+        name = self._conflict_name(home, node.name)
+        files = [(file, self._tree.path(file)) for file in _files_below(node)]
+        self._tree.move(node, home, name)
+        for file, old in files:
+            self._moved(file, old, self._tree.path(file))
+        self._ours.local.add(node)
+        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
+        self._keep(*(file for file, _ in files), node, home)
+        self._journal.submit()
+        return self._tree.path(node)
+
     def give_way(self, path: str, theirs: RemoteEntry) -> None:
         """We removed what somebody else has changed since: theirs is shown again."""
         self._outbox.forget(path)
@@ -366,6 +387,18 @@ class Naming:
             if home is not None:
                 kept |= dict.fromkeys(self._ours.hold(home))
         self._keeper.keep(*kept)
+
+
+def _files_below(directory: Directory) -> list[Node]:
+    """All in memory below a directory but directories."""
+    files, below = [], [directory]
+    while below:
+        for node in below.pop().children.values():
+            if isinstance(node, Directory):
+                below.append(node)
+            else:
+                files.append(node)
+    return files
 
 
 def _path_in(directory: Directory, name: bytes) -> str:

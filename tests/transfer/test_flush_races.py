@@ -290,6 +290,41 @@ async def test_w15_a_file_in_the_place_of_a_directory_hides_nothing_that_others_
         assert r.ours() == r.bucket.files
 
 
+async def test_w15_a_file_where_we_have_a_directory_lets_ours_be_set_aside_with_all_in_it(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path, {"e/a": b"old"}) as r:
+        for directory in ("d", "d/i"):
+            r.mkdir(directory)
+        for path in ("d/i/a", "d/b", "d/i/private"):
+            r.write(path, path.encode())
+        r.write("e/b", b"in one that they have given up")
+        del r.bucket.files["e/a"]
+        r.bucket.files |= {"d": b"theirs", "e": b"theirs too"}
+        await r.done()
+        at = {path[0]: path.partition("/")[0] for path in r.bucket.files if ".conflict-" in path}
+        assert r.flush.conflicts == 2
+        assert r.bucket.files["d"] == b"theirs"
+        assert r.bucket.files["e"] == b"theirs too"
+        assert r.bucket.files[f"{at['d']}/i/a"] == b"d/i/a"
+        assert r.bucket.files[f"{at['d']}/b"] == b"d/b"
+        assert r.bucket.files[f"{at['e']}/b"] == b"in one that they have given up"
+        r.desk.clock.advance(11.0)
+        assert r.ours() == r.bucket.files | {f"{at['d']}/i/private": b"d/i/private"}
+
+
+async def test_a_directory_in_the_place_of_a_file_that_we_removed_is_no_conflict(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path, {"d": b"old"}) as r:
+        r.remove("d")
+        r.mkdir("d")
+        r.write("d/a", b"new")
+        await r.done()
+        assert r.bucket.files == {"d/a": b"new"} == r.ours()
+        assert r.flush.conflicts == 0
+
+
 async def test_w15_deleted_there_and_changed_here_ours_stays(tmp_path: Path) -> None:
     async with rig(tmp_path, {"a": b"base"}) as r:
         r.write("a", b"ours")
