@@ -3,6 +3,7 @@
 Paths here are of the whole repo or bucket; remotes put the mounted folder before them.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ PATHS_PER_REQUEST = 1000
 # More in one directory is a server gone wrong, or one that wants our memory.
 ENTRIES_MAX = 1_000_000
 PAGES_MAX = 10_000
+_SLICE_ENTRIES = 256  # are taken in at once: some milliseconds
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,<]*\brel="?next"?(?=[\s;,]|$)')
 
@@ -90,7 +92,9 @@ async def _listing(api: Api, url: str, directory: str, commit: str) -> Listing:
     name = api.source.name
     gathering = Gathering(f"{name}: {directory}" if directory else name, directory, commit)
     async for page in _pages(api, url, directory):
-        gathering.add(page)
+        for start in range(0, len(page), _SLICE_ENTRIES):
+            gathering.add(page[start : start + _SLICE_ENTRIES])
+            await asyncio.sleep(0)  # others are served in between
         if len(gathering.entries) > ENTRIES_MAX:
             raise RemoteCorrupt(f"{name}: {directory}: more than {ENTRIES_MAX} entries")
     gathering.warn()

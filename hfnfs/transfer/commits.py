@@ -4,6 +4,7 @@ What is wanted may change at every wait. So it is looked at again right before t
 and what was sent of a path that is wanted otherwise by then is only one more step on the way.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -20,6 +21,7 @@ from hfnfs.vfs.node import Node
 from hfnfs.vfs.outbox import Entry, Flight, Outbox
 from hfnfs.vfs.overlay import Overlay
 
+_SLICE_ENTRIES: Final = 128  # are settled at once: some milliseconds
 _NAMED_MAX: Final = 3  # files in one line of the log
 _DIRECTORIES_KNOWN_MAX: Final = 10_000
 
@@ -184,10 +186,16 @@ class Commits:
         if len(failures) == len(asked) and all(isinstance(e, SILENT) for e in failures.values()):
             raise next(iter(failures.values()))
         sent = [entry for entry in entries if entry.path in asked]
-        for entry in sent:
-            if entry.path not in failures:
-                self._settle(entry)
         self.refused([(e, failures[e.path]) for e in sent if e.path in failures])
+        await self._settle_all([entry for entry in sent if entry.path not in failures])
+
+    async def _settle_all(self, entries: Sequence[Entry]) -> None:
+        """Take note that the Hub has what was sent of these; others are served in between."""
+        for start in range(0, len(entries), _SLICE_ENTRIES):
+            for entry in entries[start : start + _SLICE_ENTRIES]:
+                self._settle(entry)
+            self._local.journal.submit()
+            await asyncio.sleep(0)
 
     def _settle(self, entry: Entry) -> None:
         flight = entry.flight
