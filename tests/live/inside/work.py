@@ -23,6 +23,7 @@ from pathlib import Path
 from tests.live.inside.manifest import drop_caches, manifest, remount
 
 ELSEWHERE = Path("/mnt/elsewhere")  # in the guest's own memory
+NS_PER_MS = 1_000_000
 SAVES = 12
 ROWS, WRITERS = 15, 2
 LINES, LOOPS = 60, 2
@@ -56,18 +57,23 @@ def side_by_side(scripts: Sequence[Sequence[str]]) -> None:
 
 
 def make_tree(folder: Path, files: int) -> Path:
-    """Files of many sizes and names, links and empty directories, on the guest's own disk."""
+    """Files of many sizes and names, links and empty directories.
+
+    Their times are whole milliseconds, which is what the Hub keeps and FSINFO says.
+    """
     dice = random.Random(files)
     for number in range(files):
         path = folder / f"d{number % 20:02}" / f"file {number:05} ü.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(dice.randbytes(dice.choice((0, 1, 100, 900, 5000))))
-        os.utime(path, ns=(10**18, 10**18 + number * 10**6))
     (folder / "d00" / "run").write_text("#!/bin/sh\n")
     (folder / "d00" / "run").chmod(0o755)
     (folder / "link").symlink_to("d00/run")
     (folder / "nothing in it").mkdir()
     (folder / "large.bin").write_bytes(dice.randbytes(3_000_000))
+    for number, path in enumerate(sorted(folder.rglob("*"))):
+        if path.is_file() and not path.is_symlink():
+            os.utime(path, ns=(10**18, 10**18 + number * NS_PER_MS))
     return folder
 
 
