@@ -14,6 +14,8 @@ OPERATIONS_MAX: Final = 1000  # of one request
 LARGE_BYTES: Final = 8 * MIB
 GROUP_FILES_MAX: Final = 1000
 GROUP_BYTES_MAX: Final = 256 * MIB  # also what the copies of a group may take on the disk
+# How long what is due waits for others that are due soon.
+GATHER_S_MAX: Final = 2.0
 
 _NS_PER_MS: Final = 1_000_000
 _NOTHING: Final = Flight(None, 0, None, 0, 0)
@@ -48,8 +50,10 @@ def groups(files: Iterable[Sized[T]]) -> list[list[T]]:
 def starts_at(due: Sequence[Entry], quiet_s: float) -> float:
     """When to begin with what is due: a little after the last of many, so that they go together.
 
-    Never later than `quiet_s` after the first one was due, and at once if a request is full.
+    Never later than `quiet_s` after the first one was due, and at once if a request is full. For
+    what is in a hurry it is soon, however long files are to be quiet.
     """
+    quiet_s = min(quiet_s, GATHER_S_MAX)
     first, last = min(entry.due_at for entry in due), max(entry.due_at for entry in due)
     return first if len(due) >= OPERATIONS_MAX else min(last + quiet_s / 4, first + quiet_s)
 

@@ -12,7 +12,7 @@ from hfnfs.app.running import Running, running
 from hfnfs.config import MountConfig
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub
-from hfnfs.nfs3.client import NfsClient
+from hfnfs.nfs3.client import NfsClient, NotOk
 from hfnfs.nfs3.types import Fattr3, NfsTime3
 from hfnfs.rpc.message import AuthSys
 from hfnfs.vfs.attributes import Wanted
@@ -78,6 +78,10 @@ class Mount:
             else:
                 found[path] = None if type_ is FileType.DIR else await self.read_by(each.handle)
         return found
+
+    async def paths(self) -> set[str]:
+        """All that is shown, unread."""
+        return {found.path.decode() async for found in self.client.walk(self.root)}
 
     # ------------------------------------------------------------ changing
 
@@ -203,12 +207,15 @@ class Bucket:
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], expected: T) -> None:
-    """Ask again and again until the answer is that."""
+    """Ask again and again until the answer is that; what is gone while one looks is none."""
     answer: object = None
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while (answer := await ask()) != expected:  # noqa: ASYNC110  # nobody could set it
-                await asyncio.sleep(0)
+            while answer != expected:
+                try:
+                    answer = await ask()
+                except NotOk as error:
+                    answer = error
     except TimeoutError:
         raise AssertionError(f"still {answer!r}, not {expected!r}") from None
 

@@ -1,0 +1,167 @@
+"""What is there after `kill -9`, and what goes on from there."""
+
+from collections.abc import Iterable
+from functools import partial
+
+import pytest
+
+from hfnfs.nfs3.client import NotOk
+from hfnfs.nfs3.status import Status
+from hfnfs.nfs3.writing import Stable
+from tests.app.bucket import BATCH, Bucket, Mount, Shown, eventually
+from tests.live.trees import noise
+from tests.until import until
+
+LONG_AGO_NS = 1_000_000_000_123 * 10**6
+BIG = noise(400_000, seed=4)
+MANY = 1500
+
+
+async def test_w1_what_was_answered_as_stable_outlives_a_kill_and_reaches_the_hub(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"base": BIG, "gone": b"1", "old/moved": b"2", "cut": BIG})
+    async with bucket.in_a_process() as mount:
+        await mount.save("new", BIG)
+        await mount.write("base", 100_000, b"written")
+        await mount.remove("gone")
+        await mount.rename("old/moved", "moved")
+        await mount.rmdir("old")
+        await mount.set("cut", size=100)
+        await mount.mkdir("empty")
+        await mount.symlink("link", "new")
+        await mount.set("new", mode=0o640, mtime_ns=LONG_AGO_NS)
+        made = await mount.client.create(mount.root, b"stable")
+        await mount.client.write(made.handle, 0, b"stable", Stable.FILE_SYNC)
+        handles = [made.handle, await mount.at("new"), await mount.at("empty")]
+        before = await mount.tree()
+    files = {
+        "base": BIG[:100_000] + b"written" + BIG[100_007:],
+        "cut": BIG[:100],
+        "moved": b"2",
+        "new": BIG,
+        "stable": b"stable",
+    }
+    assert before == {**files, "empty": None, "link": "new"}
+    assert set(await bucket.files()) == {"base", "gone", "old/moved", "cut"}
+    async with bucket.mounted() as mount:
+        assert await mount.tree() == before
+        assert [await mount.at(path) for path in ("stable", "new", "empty")] == handles
+        assert (await mount.stat("new")).mode == 0o640
+        await mount.drained()
+        assert await mount.tree() == before
+    assert await bucket.files() == files
+    assert (await bucket.read_back())["new"].mtime_ms == LONG_AGO_NS // 10**6
+
+
+async def test_w9_after_a_kill_the_verifier_makes_clients_write_again(bucket: Bucket) -> None:
+    async with bucket.in_a_process() as mount:
+        file = (await mount.client.create(mount.root, b"a")).handle
+        before = (await mount.client.write(file, 0, b"loose")).verf
+    async with bucket.in_a_process() as mount:
+        again = (await mount.client.write(file, 0, b"loose")).verf
+        assert again != before
+        assert await mount.client.commit(file) == again
+    async with bucket.mounted() as mount:
+        assert await mount.read_by(file) == b"loose"
+
+
+async def test_a_batch_that_was_answered_by_nobody_is_no_conflict_after_a_kill(
+    bucket: Bucket,
+) -> None:
+    """The Hub took it, and we died before we knew."""
+    await bucket.put({"a": b"base"})
+    async with bucket.in_a_process() as mount:
+        await mount.save("a", b"ours")
+    bucket.hub.faults.add(BATCH, cut_after=0)
+    unheard = bucket.hub.faults.add(BATCH, hold=True)
+    async with bucket.in_a_process("--flush-debounce-ms", "0"):  # it sends what was left
+        await until(lambda: not unheard.count)
+        assert await bucket.files() == {"a": b"ours"}
+    bucket.hub.faults.clear()
+    async with bucket.mounted() as mount:
+        await mount.save("a", b"later")
+        await mount.drained()
+        assert await mount.tree() == {"a": b"later"} == await bucket.files()
+
+
+def named(shown: Iterable[str], directory: str) -> int:
+    return sum(path.startswith(f"{directory}/f") for path in shown)
+
+
+async def test_a_directory_that_is_renamed_moves_no_data_and_goes_on_after_a_kill(
+    bucket: Bucket,
+) -> None:
+    files = {f"old/f{number:04}": b"%d" % number for number in range(MANY)}
+    await bucket.put({**files, "old/sub/deep": BIG, "other": b"stays"})
+    bucket.hub.counters.clear()
+    second = bucket.hub.faults.add(BATCH, after=1, hold=True)
+    async with bucket.in_a_process("--flush-debounce-ms", "0") as mount:
+        await mount.mkdir("new")
+        handle = await mount.at("old")
+        await mount.rename("old", "new/name")
+        assert await mount.at("new/name") == handle
+        await until(lambda: not second.count)
+    bucket.hub.faults.clear()
+    half = await bucket.files()
+    assert named(half, "old") == MANY, "all stays until it is elsewhere"
+    assert 0 < named(half, "new/name") < MANY
+    async with bucket.mounted() as mount:
+        assert not await mount.has("old")
+        await mount.drained()
+        assert named(await mount.paths(), "new/name") == MANY
+    moved = {f"new/name{path[3:]}": data for path, data in files.items()}
+    assert await bucket.files() == {**moved, "new/name/sub/deep": BIG, "other": b"stays"}
+    assert not sent_to_storage(bucket)
+
+
+def sent_to_storage(bucket: Bucket) -> dict[str, int]:
+    """Requests that bring bytes to the storage."""
+    kinds = ("xorb_grant", "xorb_put", "xorb_upload", "shard_upload")
+    return {kind: count for kind in kinds if (count := bucket.hub.counters.requests[kind])}
+
+
+async def test_what_the_hub_cannot_hold_is_there_after_every_restart(bucket: Bucket) -> None:
+    await bucket.put({"theirs": b"1", "d/f": b"2"})
+    kept: Shown = {"theirs": b"1", "d": None, "d/f": b"2", "empty": None, "empty/er": None}
+    kept |= {"d/link": "../theirs"}
+    async with bucket.in_a_process() as mount:
+        await mount.mkdir("empty")
+        await mount.mkdir("empty/er")
+        await mount.symlink("d/link", "../theirs")
+        await mount.set("theirs", mode=0o600, uid=12, gid=34, atime_ns=LONG_AGO_NS)
+        await mount.set("d", mode=0o2770, mtime_ns=LONG_AGO_NS)
+        await mount.set("d/link", uid=56)
+        looks = await looks_of(mount)
+    for _ in range(2):
+        async with bucket.mounted() as mount:
+            assert await mount.tree() == kept
+            assert await looks_of(mount) == looks
+            await mount.drained()
+            await bucket.put({"d/other": b"3"})  # whereupon all is listed again
+            await eventually(partial(mount.has, "d/other"), expected=True)
+            await bucket.delete("d/other")
+            await eventually(partial(mount.has, "d/other"), expected=False)
+            assert await mount.tree() == kept
+    assert await bucket.files() == {"theirs": b"1", "d/f": b"2"}
+
+
+async def looks_of(mount: Mount) -> dict[str, object]:
+    """What chmod, chown and utimes have set."""
+    theirs, d, link = [await mount.stat(path) for path in ("theirs", "d", "d/link")]
+    assert (theirs.mode, theirs.uid, theirs.gid) == (0o600, 12, 34)
+    assert (d.mode, link.uid) == (0o2770, 56)
+    return {"theirs": (theirs.atime, theirs.mtime), "d": d.mode, "link": link.mtime}
+
+
+async def test_a_handle_of_what_was_removed_is_stale_also_after_a_restart(bucket: Bucket) -> None:
+    async with bucket.in_a_process() as mount:
+        first = await mount.save("a", b"first")
+        await mount.remove("a")
+        second = await mount.save("a", b"second")
+        assert first != second
+    async with bucket.mounted() as mount:
+        assert await mount.read_by(second) == b"second"
+        with pytest.raises(NotOk) as refused:
+            await mount.client.getattr(first)
+        assert refused.value.status is Status.STALE

@@ -1,0 +1,164 @@
+"""What others change in a bucket, and how it goes with what is changed here."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from hfnfs.config import MIB
+from hfnfs.nfs3.client import NotOk
+from hfnfs.nfs3.status import Status
+from hfnfs.transfer import poll
+from tests.app.bucket import AT_ONCE, BATCH, UPLOAD, Bucket, eventually
+from tests.live.trees import noise
+from tests.until import until
+
+# By the feed alone: without it nothing would be asked for in a test's time.
+FED: dict[str, Any] = {"poll_interval_s": 3600.0, "metadata_ttl_s": 3600.0}
+POLLED: dict[str, Any] = {"poll_interval_s": 0.01, "metadata_ttl_s": 3600.0}
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others change is looked for without rest."""
+    monkeypatch.setattr(poll, "TICK_S", 0.01)
+    monkeypatch.setattr(poll, "RETRY_S", 0.01)
+
+
+def unfed(bucket: Bucket) -> None:
+    """A Hub that tells nobody what changes."""
+    bucket.hub.faults.add("/events", status=404, count=None)
+
+
+@pytest.mark.parametrize("is_fed", [True, False])
+async def test_what_others_change_is_shown_to_who_looks_again(bucket: Bucket, is_fed: bool) -> None:
+    if not is_fed:
+        unfed(bucket)
+    await bucket.put({"a": b"old", "gone": b"1", "d/f": b"2", "kind": b"file"})
+    async with bucket.mounted(**FED if is_fed else POLLED) as mount:
+        handle = await mount.at("a")
+        assert len(await mount.tree()) == 5
+        await bucket.delete("gone", "d/f", "kind")
+        await bucket.put({"a": b"changed", "new/b": b"3", "kind/of": b"directory"})
+        expected = {
+            "a": b"changed", "new": None, "new/b": b"3", "kind": None, "kind/of": b"directory"
+        }  # fmt: skip
+        await eventually(mount.paths, set(expected))
+        await eventually(partial(mount.read, "a"), b"changed")
+        assert await mount.tree() == expected
+        assert await mount.at("a") == handle
+
+
+async def test_w18_what_was_removed_or_moved_here_stays_so_when_all_is_listed_again(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": b"1", "b": b"2", "d/c": b"3", "e/f": b"4"})
+    async with bucket.mounted(**FED) as mount:
+        await mount.paths()
+        await mount.remove("a")
+        await mount.rename("b", "moved")
+        await mount.remove("d/c")
+        await mount.rmdir("d")
+        await mount.rename("e", "g")
+        for number in range(3):
+            await bucket.put({f"sign{number}": b"", f"g/sign{number}": b""})
+            await eventually(partial(mount.has, f"sign{number}"), expected=True)
+            await eventually(partial(mount.has, f"g/sign{number}"), expected=True)
+            shown = {path for path in await mount.paths() if "sign" not in path}
+            assert shown == {"moved", "g", "g/f"}
+        async with bucket.sending(mount, BATCH):
+            await bucket.put({"last": b""})
+            await eventually(partial(mount.has, "last"), expected=True)
+            shown = {path for path in await mount.paths() if "sign" not in path}
+            assert shown == {"moved", "g", "g/f", "last"}
+    left = {path for path in await bucket.files() if "sign" not in path}
+    assert left == {"moved", "g/f", "last"}
+
+
+async def test_w22_a_listing_that_is_late_does_not_undo_our_commit(bucket: Bucket) -> None:
+    unfed(bucket)
+    await bucket.put({"a": b"old", "gone": b"1", "d/b": b"2"})
+    async with bucket.mounted(**POLLED) as mount:
+        await mount.paths()
+        await mount.save("a", b"new!")
+        await mount.save("d/new", b"3")
+        await mount.remove("gone")
+        asked = bucket.hub.faults.add("/tree", hold=True)
+        await bucket.put({"sign": b""})
+        await until(lambda: not asked.count)
+        await mount.drained()
+        asked.hold = False
+        await eventually(partial(mount.has, "sign"), expected=True)
+        assert await mount.tree() == {
+            "a": b"new!", "d": None, "d/b": b"2", "d/new": b"3", "sign": b""
+        }  # fmt: skip
+
+
+async def test_w21_a_look_at_the_bucket_that_failed_is_repeated(
+    bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    unfed(bucket)
+    await bucket.put({"a": b"1", "d/b": b"2"})
+    async with bucket.mounted(**POLLED) as mount:
+        await mount.paths()
+        failing = bucket.hub.faults.add("/tree", status=403, count=1)
+        await bucket.put({"new": b"3", "d/new": b"4"})
+        await until(lambda: not failing.count)
+        await eventually(mount.paths, {"a", "d", "d/b", "new", "d/new"})
+
+
+async def test_what_others_write_while_a_file_is_written_here_is_kept_beside_it(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": b"base"})
+    async with bucket.mounted(**FED) as mount:
+        await mount.write("a", 0, b"ours")
+        await bucket.put({"a": b"theirs", "sign": b""})
+        await eventually(partial(mount.has, "sign"), expected=True)
+        assert await mount.read("a") == b"ours"
+        await mount.drained()
+        assert await mount.read("a") == b"theirs"
+        (ours,) = await mount.paths() - {"a", "sign"}
+        assert await mount.read(ours) == b"ours"
+        assert (await bucket.files())[ours] == b"ours"
+
+
+async def test_what_is_evicted_from_staging_reads_as_it_was_written(bucket: Bucket) -> None:
+    data = {f"f{number}": noise(MIB, seed=number) for number in range(6)}
+    async with bucket.mounted(**AT_ONCE, staging_bytes_max=2 * MIB) as mount:
+        for name, content in data.items():
+            await mount.save(name, content)  # waits for the Hub to have some
+            staged = [path.stat() for path in bucket.config.cache_dir.rglob("staging/*")]
+            assert sum(each.st_blocks * 512 for each in staged) <= 4 * MIB
+        await mount.drained()
+        assert await mount.tree() == data
+    assert await bucket.files() == data
+
+
+async def test_writers_wait_while_the_hub_lacks_all_that_is_staged(bucket: Bucket) -> None:
+    large = noise(2 * MIB, seed=1)
+    async with bucket.mounted(staging_bytes_max=2 * MIB, serve_deadline_s=0.5) as mount:
+        await mount.save("a", large)
+        stuck = bucket.hub.faults.add(UPLOAD, hold=True)
+        async with asyncio.TaskGroup() as tasks:
+            waits = tasks.create_task(mount.save("b", b"b"))
+            await until(lambda: not stuck.count)  # it is in a hurry now
+            assert await mount.read("a") == large
+            assert not waits.done()
+            bucket.hub.faults.clear()
+        await mount.drained()
+    assert await bucket.files() == {"a": large, "b": b"b"}
+
+
+async def test_a_change_of_a_file_that_is_stale_here_is_refused_and_not_lost_elsewhere(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": b"1"})
+    async with bucket.mounted(**FED) as mount:
+        handle = await mount.at("a")
+        await bucket.delete("a")
+        await eventually(partial(mount.has, "a"), expected=False)
+        with pytest.raises(NotOk) as refused:
+            await mount.client.write(handle, 0, b"2")
+        assert refused.value.status is Status.STALE
