@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from hfnfs.hub.upload import Uploader
+from hfnfs.hub.upload import Outcome, Uploader
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.transfer import batch
@@ -92,6 +94,27 @@ async def test_w6_what_is_written_while_a_file_goes_up_goes_up_after_it_and_neve
             await mount.write("a", 0, second[:100_000])
             await mount.write("a", 100_000, second[100_000:])
         assert await mount.read("a") == second
+    assert await bucket.history() == [("a", first), ("a", second)]
+
+
+async def test_w6_what_is_written_before_the_upload_reads_the_file_is_not_in_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, is_called, may_go_on = Uploader.upload, asyncio.Event(), asyncio.Event()
+
+    async def upload(self: Uploader, paths: Sequence[Path]) -> list[Outcome]:
+        is_called.set()
+        await may_go_on.wait()
+        return await really(self, paths)
+
+    monkeypatch.setattr(Uploader, "upload", upload)
+    first, second = noise(200_000, seed=1), noise(200_000, seed=2)
+    async with bucket.mounted() as mount, asyncio.TaskGroup() as tasks:
+        await mount.save("a", first)
+        tasks.create_task(mount.drained())
+        await is_called.wait()
+        await mount.write("a", 0, second)
+        may_go_on.set()
     assert await bucket.history() == [("a", first), ("a", second)]
 
 

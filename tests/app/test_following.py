@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hfnfs.config import MIB
+from hfnfs.localhub.hub import Source
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.transfer import poll
@@ -162,3 +163,24 @@ async def test_a_change_of_a_file_that_is_stale_here_is_refused_and_not_lost_els
         with pytest.raises(NotOk) as refused:
             await mount.client.write(handle, 0, b"2")
         assert refused.value.status is Status.STALE
+
+
+async def test_w20_a_repo_that_is_mounted_at_a_branch_shows_its_commits_and_no_others(
+    bucket: Bucket,
+) -> None:
+    hub, thread = bucket.hub, bucket.thread
+
+    async def commit(files: dict[str, Source | None], revision: str) -> None:
+        work = hub.commit("model", "me/x", files, revision=revision)
+        await asyncio.to_thread(thread.do, work)
+
+    thread.do(hub.create_repo("model", "me/x"))
+    await commit({"a": b"1", "d/b": b"2"}, "main")
+    await commit({"a": b"of dev", "d/b": b"2"}, "dev")
+    source = {"source": "me/x@dev", "kind": "repo"}
+    async with bucket.mounted(**source, **POLLED) as mount:
+        assert await mount.tree() == {"a": b"of dev", "d": None, "d/b": b"2"}
+        await commit({"a": b"of main"}, "main")
+        await commit({"a": b"changed", "d/b": None, "c": b"3"}, "dev")
+        await eventually(mount.paths, {"a", "c"})
+        assert await mount.tree() == {"a": b"changed", "c": b"3"}
