@@ -6,6 +6,7 @@ tells by tickets, from a thread of its own.
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 LocalNeed: TypeAlias = Staged | Synced | StagingRoom | Cloned | Durable | Journaled
 # What is evicted at once, at least: or each write would wait for the disk anew.
 _EVICTED_BYTES_MIN = 64 * 1024 * 1024
+# After so many changes what is in memory is taken from the garbage collector's sight, for the
+# reason that listings.py gives: most are of nodes that were made.
+_TICKETS_BETWEEN_FREEZES = 4096
 
 
 class State(Protocol):
@@ -62,6 +66,7 @@ class LocalPager:
         self._hurry = hurry
         self._loop = asyncio.get_running_loop()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # for tickets
+        self._frozen_up_to = 0  # a ticket
         self._left = asyncio.Event()  # something is to be given up
         self._freed = asyncio.Event()  # there may be more room than before
         self._failed_syncs = staging.failed_syncs
@@ -119,6 +124,9 @@ class LocalPager:
             else:
                 waiter.set_exception(error)
         self._waiters = waiting
+        if up_to - self._frozen_up_to >= _TICKETS_BETWEEN_FREEZES:
+            self._frozen_up_to = up_to
+            gc.freeze()
         if error is None and self._writing.left:
             self._left.set()  # perhaps it failed before
 
