@@ -37,6 +37,12 @@ class ToldConflicts:
         self.told.append(Conflict(path, ours))
         return ours
 
+    def set_directory_aside(self, path: str, theirs: RemoteEntry) -> str | None:
+        """Give a directory of ours another name, and theirs, a file, the path; the new path."""
+        ours = self._inner.set_directory_aside(path, theirs)
+        self.told.append(Conflict(path, ours))
+        return ours
+
     def give_way(self, path: str, theirs: RemoteEntry) -> None:
         """Show theirs again where we had removed it."""
         self._inner.give_way(path, theirs)
