@@ -186,8 +186,40 @@ async def test_w2_a_file_that_the_hub_refuses_is_told_at_commit_and_tried_until_
         await mount.client.commit(file)
 
 
+async def test_w2_a_failure_is_told_once_and_nothing_is_lost_by_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "RETRY_S_MIN", 3600.0)
+    monkeypatch.setattr(outbox, "RETRY_S_MAX", 3600.0)
+    async with bucket.mounted() as mount:
+        file = await mount.save("a", b"a")
+        bucket.hub.faults.add(BATCH, status=403)
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(mount.drained())
+            await until(lambda: "a is not on the Hub yet, and kept" in caplog.text)
+            with pytest.raises(NotOk) as refused:
+                await mount.client.commit(file)
+            assert refused.value.status is Status.IO
+            await mount.client.commit(file)
+            assert not sending.done()
+            await mount.write("a", 1, b"b")
+            await mount.drained()
+    assert await bucket.files() == {"a": b"ab"}
+
+
+async def test_w13_what_others_have_deleted_before_us_is_deleted(bucket: Bucket) -> None:
+    await bucket.put({"a": b"1", "b": b"2", "d/c": b"3"})
+    async with bucket.mounted() as mount:
+        for path in ("a", "b", "d/c"):
+            await mount.remove(path)
+        await bucket.delete("a", "d/c")
+        await mount.drained()
+        assert await mount.paths() == {"d"}
+    assert await bucket.files() == {}
+
+
 @pytest.mark.usefixtures("hasty")
-async def test_w13_what_the_hub_refuses_holds_up_no_other_file_nor_delete(
+async def test_w13_what_the_hub_what_the_hub_refuses_holds_up_no_other_file_nor_delete(
     bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     await bucket.put({"gone": b"1", "stays": b"2"})
