@@ -33,6 +33,7 @@ from hfnfs.vfs.overlay import Overlay
 
 LARGE_IN_FLIGHT_MAX: Final = 4  # files
 GROUPS_IN_FLIGHT_MAX: Final = 2  # of small files
+_LOOKS_WHILE_QUIET: Final = 16  # at what becomes due, within the time that files are to be quiet
 # Copies given up in a row, as the file was written to faster than it was copied; then it is told.
 _MOVED_TOLD: Final = 10
 
@@ -139,19 +140,23 @@ class Flush:
         if self._outage.ends_at > now:
             return self._outage.ends_at
         due = outbox.due(now)
-        looks = [outbox.next_due(), self._start_uploads(due, now, tasks)]
+        # Each look goes through all that is due: what becomes so one by one is looked at together.
+        next_due = max(outbox.next_due(), now + outbox.quiet_s / _LOOKS_WHILE_QUIET)
+        looks = [next_due, self._start_uploads(due, now, tasks)]
         if not self._is_committing:
             looks.append(self._start_commit(due, now, tasks))
         return min(looks)
 
     def _start_uploads(self, due: Sequence[Entry], now: float, tasks: asyncio.TaskGroup) -> float:
         """Let go up what has to and may; when to look again."""
-        files = [(e, e.node) for e in due if e.node is not None and self._has_to_go_up(e.node)]
-        large = [node for _, node in files if node.size >= LARGE_BYTES]
+        files = [(entry, entry.node) for entry in due if entry.node is not None]
+        large = [n for _, n in files if n.size >= LARGE_BYTES and self._has_to_go_up(n)]
         for node in large[: LARGE_IN_FLIGHT_MAX - self._large_going]:
             self._start_upload([node], tasks)
-        small = [(entry, node) for entry, node in files if node.size < LARGE_BYTES]
-        if not small or self._groups_going >= GROUPS_IN_FLIGHT_MAX:
+        if self._groups_going >= GROUPS_IN_FLIGHT_MAX:
+            return inf
+        small = [(e, n) for e, n in files if n.size < LARGE_BYTES and self._has_to_go_up(n)]
+        if not small:
             return inf
         begin = self._begins([entry for entry, _ in small])
         if begin > now:
