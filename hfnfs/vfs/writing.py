@@ -40,6 +40,9 @@ from hfnfs.vfs.overlay import Overlay, Shape, restored
 from hfnfs.vfs.tree import Tree
 
 VERIFIER_BYTES: Final = 8
+# Of files that the Hub has as well no more are kept: with its node each takes two kilobytes of
+# memory, and small ones are many before they fill the disk.
+OVERLAYS_MAX: Final = 50_000
 
 
 class Keeper(Protocol):
@@ -258,6 +261,7 @@ class Writing:
             node.content = content
         self._note(node, overlay)
         self.distrust(node.fileid)
+        self._bound_overlays()
         self.when_settled()
 
     def fail(self, node: Node, error: HfnfsError) -> None:
@@ -303,6 +307,20 @@ class Writing:
                 count -= overlay.ranges.total
                 dropped += 1
         return bool(dropped)
+
+    def _bound_overlays(self) -> None:
+        """Give up the overlay that was unused for longest, if there are too many and it is clean.
+
+        One that is not comes last, and its turn again when the others had theirs.
+        """
+        if len(self._overlays) <= OVERLAYS_MAX:
+            return
+        fileid, overlay = next(iter(self._overlays.items()))
+        self._overlays.move_to_end(fileid)
+        node = self._tree.node_by_fileid(fileid)
+        if overlay.is_clean and node is not None:
+            self.discard(node)
+            self._keeper.keep(node)
 
     def _replaced(self, node: Node) -> None:
         assert not self.is_dirty(node), "what we wrote was to be claimed"

@@ -19,6 +19,7 @@ from hfnfs.errors import (
     RemoteUnavailable,
 )
 from hfnfs.remote import EMPTY, Kind, RemoteEntry
+from hfnfs.vfs import writing
 from hfnfs.vfs.needs import Cloned, Durable, Journaled, NotYet, StagingRoom, Synced
 from hfnfs.vfs.node import FileType
 from hfnfs.vfs.writing import Bounds
@@ -325,6 +326,22 @@ def test_longest_unused_is_evicted_first(bench: Bench) -> None:
     bench.data.read(nodes[0], 0, 1)
     assert bench.writing.evict(11)
     assert [bench.data.overlay(node) is None for node in nodes] == [False, True, True]
+
+
+def test_of_files_that_the_hub_has_not_too_many_are_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "OVERLAYS_MAX", 2)
+    nodes = [bench.file(b"", name) for name in "abcd"]
+    for node in nodes:
+        bench.writing.write(node, 0, b"x")
+    contents = [bench.settle(node) for node in nodes[1:]]
+    assert bench.writing.is_dirty(nodes[0])  # unused for longest, and ours alone
+    contents.insert(0, bench.settle(nodes[0]))
+    kept = [node for node in nodes if bench.data.overlay(node) is not None]
+    assert kept == [nodes[0], nodes[3]]  # those that were used last
+    assert [node.content for node in nodes] == contents
+    assert [bench.read(node) for node in nodes] == [b"x"] * 4
 
 
 def test_a_failed_upload_is_told_once_and_not_after_a_good_one(bench: Bench) -> None:
