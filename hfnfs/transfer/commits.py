@@ -6,7 +6,7 @@ and what was sent of a path that is wanted otherwise by then is only one more st
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 
@@ -23,7 +23,6 @@ from hfnfs.vfs.overlay import Overlay
 
 _SLICE_ENTRIES: Final = 128  # are settled at once: some milliseconds
 _NAMED_MAX: Final = 3  # files in one line of the log
-_DIRECTORIES_KNOWN_MAX: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +74,6 @@ class Commits:
         self._remote = remote
         self._local = local
         self.conflicts = 0  # so far
-        self._directories: set[str] = set()  # with files of ours, so they are no files
 
     async def send(self, chosen: Sequence[tuple[Entry, Flight]]) -> None:
         """Bring it about that the Hub has these, and take note of what became of each.
@@ -108,7 +106,7 @@ class Commits:
         outbox, conflicts = self._local.outbox, self._local.conflicts
         paths = [entry.path for entry in entries]
         puts = {entry.path for entry in entries if entry.node is not None}
-        above = self._not_known(puts)
+        above = sorted({one for path in puts for one in directories_above(path)} - set(paths))
         now = await standing(self._remote, [*paths, *above], puts)
         own = await self._own_directories(now)
         self._set_directories_aside(now, above)
@@ -132,18 +130,13 @@ class Commits:
                 _log.warning("%s was deleted here and changed on the Hub: it stays", entry.path)
         return sent
 
-    def _not_known(self, paths: Collection[str]) -> list[str]:
-        """The directories above that may be files on the Hub, for all we know; the highest first.
-
-        The Hub takes files below a file, and then nobody sees one of both.
-        """
-        above = {directory for path in paths for directory in directories_above(path)}
-        return sorted(above - self._directories - set(paths))
-
     def _set_directories_aside(
         self, now: Mapping[str, RemoteEntry | None], above: Sequence[str]
     ) -> None:
-        """Where there is a file on the Hub ours, a directory, gets another name."""
+        """Where there is a file on the Hub ours, a directory, gets another name.
+
+        The Hub takes files below a file, and then nobody sees one of both.
+        """
         for path in above:
             there = now[path]
             if there is None or there.kind is not Kind.FILE:
@@ -204,9 +197,6 @@ class Commits:
         node = flight.node
         if node is None or flight.content is None:
             return
-        if len(self._directories) > _DIRECTORIES_KNOWN_MAX:
-            self._directories.clear()
-        self._directories.update(directories_above(entry.path))
         if is_done or self._local.outbox.home(node.fileid) is not None:  # else it is gone
             self._local.written.settle(node, flight.version, flight.content)
             self._local.keep(node)

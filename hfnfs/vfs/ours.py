@@ -1,10 +1,11 @@
 """Which names of a volume are decided here, and not by what the far side lists.
 
 Those are the names of nodes that are `local` (shown whatever is listed), and those that the claims
-hold: what the far side still lacks of our changes, or was told of after it was asked.
+hold: what the far side still lacks of our changes, or was told of after it was asked. A directory
+that is local and has nothing of ours in it gives way to a file of the far side.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from hfnfs.vfs.directory import Directory
@@ -30,20 +31,51 @@ class Ours:
         self.local: set[Node] = set()
         self._claims = claims
 
-    def decides(self, directory: Directory, name: bytes, asked_at: float) -> bool:
-        """Whether it is decided here what a name stands for, or that it stands for nothing."""
+    def decides(
+        self, directory: Directory, name: bytes, asked_at: float, *, is_file: bool = False
+    ) -> bool:
+        """Whether it is decided here what a name stands for, or that it stands for nothing.
+
+        `is_file`: the far side has a file of that name.
+        """
         node = directory.children.get(name)
-        if node is not None and node in self.local:
+        if (
+            node is not None
+            and node in self.local
+            and not (is_file and self._is_bare(node, asked_at))
+        ):
             return True
         path = path_in(directory, name)
         return path is not None and self._claims.claim(path, asked_at)
 
-    def names(self, directory: Directory, asked_at: float) -> set[bytes]:
-        """The names in a directory that a listing asked for at that time does not decide."""
+    def names(
+        self, directory: Directory, asked_at: float, is_file: Callable[[bytes], bool]
+    ) -> set[bytes]:
+        """The names in a directory that a listing asked for at that time does not decide.
+
+        `is_file`: whether it has a file of that name.
+        """
         names = {name.encode() for name in self._claims.claims(path_of(directory), asked_at)}
         if self.local:
-            names.update(n for n, node in directory.children.items() if node in self.local)
+            names.update(
+                name
+                for name, node in directory.children.items()
+                if node in self.local and not (is_file(name) and self._is_bare(node, asked_at))
+            )
         return names
+
+    def _is_bare(self, node: Node, asked_at: float) -> bool:
+        """Whether it is a directory that holds nothing which the far side does not have."""
+        return (
+            isinstance(node, Directory)
+            and not self._claims.claims(path_of(node), asked_at)
+            and all(
+                self._is_bare(inner, asked_at)
+                if isinstance(inner, Directory)
+                else inner not in self.local
+                for inner in node.children.values()
+            )
+        )
 
     def hold(self, directory: Directory) -> list[Directory]:
         """Show a directory whatever the far side lists, as something in it is ours.

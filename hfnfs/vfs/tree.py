@@ -26,7 +26,7 @@ from hfnfs.errors import (
     NotDirectory,
     StaleHandle,
 )
-from hfnfs.remote import Listing, RemoteEntry
+from hfnfs.remote import Kind, Listing, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.merge import Draft, changes
@@ -227,7 +227,9 @@ class Tree(Shown):
         asked_at: float | None = None,
     ) -> None:
         """Show what the far side said of one name; None: it is not there. Asked as `applying`."""
-        if self._is_ours(directory, name, self._now() if asked_at is None else asked_at):
+        is_file = entry is not None and entry.kind is Kind.FILE
+        at = self._now() if asked_at is None else asked_at
+        if self.ours is not None and self.ours.decides(directory, name, at, is_file=is_file):
             return
         shown = directory.children.get(name)
         draft = Draft()
@@ -296,7 +298,7 @@ class Tree(Shown):
         if self.ours is None:
             return
         shown = directory.children
-        claimed = self.ours.names(directory, asked_at)
+        claimed = self.ours.names(directory, asked_at, lambda name: _is_file(draft.fresh.get(name)))
         going = set(draft.gone)
         taken = [
             name
@@ -366,6 +368,10 @@ class Tree(Shown):
         if self._ttl_s != inf:
             self._touch(directory)
         self._gone()
+
+
+def _is_file(node: Node | None) -> bool:
+    return node is not None and not isinstance(node, Directory)
 
 
 def _nameless(node: Node) -> NotDirectory:

@@ -182,11 +182,35 @@ def test_a_held_directory_stays_with_those_above_it(side: Side) -> None:
     assert side.shown(above) == ["e"]
 
 
-def test_a_local_directory_is_not_replaced_by_a_file(side: Side) -> None:
-    node = side.make("d", FileType.DIR)
-    side.ours.local.add(node)
-    side.lists("d")
-    assert side.tree.lookup(side.root, b"d") is node
+@pytest.mark.parametrize("found_alone", [True, False])
+def test_a_local_directory_gives_way_to_a_file_unless_something_in_it_is_ours(
+    side: Side, *, found_alone: bool
+) -> None:
+    def told() -> Node:
+        if found_alone:
+            for name in ("bare", "deep", "link", "unsent"):
+                side.tree.apply_found(side.root, name.encode(), entry(name))
+        else:
+            side.lists("bare", "deep", "link", "unsent")
+        return side.tree.lookup(side.root, b"deep")
+
+    side.lists()
+    made = {name: side.make(name, FileType.DIR) for name in ("bare", "deep", "link", "unsent")}
+    side.ours.local.update(made.values())
+    deep, link = made["deep"], made["link"]
+    assert isinstance(deep, Directory)
+    assert isinstance(link, Directory)
+    side.ours.local.add(inner := side.make("e", FileType.DIR, deep))
+    assert isinstance(inner, Directory)
+    side.ours.local.add(side.make("l", FileType.LNK, link))
+    side.claims.until["unsent/x"] = side.claims.until["deep/e/x"] = 1e9
+    assert told() is deep
+    assert side.tree.lookup(side.root, b"link") is link
+    assert side.tree.lookup(side.root, b"unsent") is made["unsent"]
+    assert side.tree.lookup(side.root, b"bare").look.type is FileType.REG
+    del side.claims.until["deep/e/x"]
+    assert told().look.type is FileType.REG
+    assert side.tree.lookup(side.root, b"unsent") is made["unsent"]
 
 
 def test_a_moved_node_keeps_its_fileid_and_the_directory_its_handles_name(side: Side) -> None:
