@@ -222,7 +222,7 @@ class BothSides(RuleBasedStateMachine):
 
         The Hub cannot be told to do something only if nothing has changed.
         """
-        if hasattr(self.mount, "flush"):
+        while hasattr(self.mount, "flush") and self.mount.flush._is_committing:
             self.run(until(lambda: not self.mount.flush._is_committing))
 
     @rule(path=PATHS)
