@@ -88,6 +88,8 @@ class LocalPager:
                 yield
             return
         match need:
+            case Journaled(ticket):  # nearly all
+                await self.journaled(ticket)
             case Staged():
                 await self._read_in(need)
             case Synced():
@@ -96,8 +98,6 @@ class LocalPager:
                 await self._make_room(count)
             case Durable():
                 await self._make_durable(need)
-            case Journaled(ticket):
-                await self.journaled(ticket)
         yield
 
     async def journaled(self, ticket: int) -> None:

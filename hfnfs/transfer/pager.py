@@ -5,27 +5,17 @@ What is wanted of the local disk is another's job.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
 
-from hfnfs.transfer.durable import LocalPager
+from hfnfs.transfer.durable import LocalNeed, LocalPager
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.single_flight import SingleFlight
 from hfnfs.transfer.whole import Bringer
-from hfnfs.vfs.needs import (
-    Cloned,
-    Durable,
-    Extent,
-    Journaled,
-    Listed,
-    Named,
-    Need,
-    Resident,
-    Staged,
-    StagingRoom,
-    Subtree,
-    Synced,
-)
+from hfnfs.vfs.needs import Extent, Listed, Named, Need, Resident, Subtree
 from hfnfs.vfs.ports import Extents
+
+FarNeed: TypeAlias = Extent | Resident | Named | Listed | Subtree
 
 
 class RemotePager:
@@ -46,13 +36,19 @@ class RemotePager:
         self._local = local
         self._make_resident: SingleFlight[Resident, None] = SingleFlight(tasks, self._resident)
 
-    @asynccontextmanager
-    async def meet(self, need: Need) -> AsyncIterator[None]:
+    def meet(self, need: Need) -> AbstractAsyncContextManager[None]:
         """Enter once `need` is met; its bytes stay in the cache until the block is left.
 
         Raises HfnfsError. Every step has a bound of its own; how long a request may wait in all
         is decided by who asks.
         """
+        if isinstance(need, LocalNeed):
+            assert self._local is not None, "what cannot be changed has no such needs"
+            return self._local.meet(need)
+        return self._meet_far(need)
+
+    @asynccontextmanager
+    async def _meet_far(self, need: FarNeed) -> AsyncIterator[None]:
         match need:
             case Extent() | Resident():
                 self._extents.pin(need.content, need.start, need.end)
@@ -70,10 +66,6 @@ class RemotePager:
             case Subtree(directory, not_before):
                 await self._listings.all_listed(directory, not_before)
                 yield
-            case Staged() | Synced() | StagingRoom() | Cloned() | Durable() | Journaled():
-                assert self._local is not None, "what cannot be changed has no such needs"
-                async with self._local.meet(need):
-                    yield
 
     async def _meet_bytes(self, need: Extent | Resident) -> None:
         if isinstance(need, Resident):

@@ -372,6 +372,10 @@ class Naming:
 
     def _touched(self, node: Node) -> None:
         """A file's bytes, size or mtime have changed."""
+        entry = self._outbox.home(node.fileid)
+        if entry is not None:  # nearly always: it is not private, and held is where it lies
+            self._outbox.touch(entry.path, node)
+            return
         path = self._tree.path(node)
         if node.parent is None or self._is_private(path):
             return
