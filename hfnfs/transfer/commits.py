@@ -81,14 +81,15 @@ class Commits:
         Raises the RemoteError for which nothing of it was done, and no file is to blame.
         """
         outbox, journal = self._local.outbox, self._local.journal
-        for entry, flight in chosen:
+        # What was chosen may have been dropped since, in the turn before this one.
+        flights = {entry: flight for entry, flight in chosen if outbox.holds(entry)}
+        for entry, flight in flights.items():
             outbox.take(entry, flight)
-        flights = dict(chosen)
         try:
             try:
-                sent = await self._decide([entry for entry, _ in chosen])
+                sent = await self._decide(list(flights))
             except RemoteError as error:
-                self._all_failed([entry for entry, _ in chosen], error)
+                self._all_failed(list(flights), error)
                 return
             for entry in sent:
                 outbox.sending(entry)

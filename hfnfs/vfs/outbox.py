@@ -233,6 +233,10 @@ class Outbox:
         """Its node's bytes begin to go up: the window of later changes opens when they come."""
         entry.first_at = self._clock.now()
 
+    def holds(self, entry: Entry) -> bool:
+        """Whether it is still one of ours, and at rest."""
+        return entry.flight is None and self._entries.get(entry.path) is entry
+
     def take(self, entry: Entry, flight: Flight) -> None:
         """It is in flight from now on, until `settle`, `failed` or `release`."""
         assert entry.flight is None, "one at a time"

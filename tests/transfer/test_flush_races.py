@@ -10,7 +10,9 @@ import pytest
 
 from hfnfs.disk import staging
 from hfnfs.errors import CacheUnusable, RemoteError
+from hfnfs.remote import EMPTY
 from hfnfs.transfer import copies
+from hfnfs.vfs.outbox import Flight
 from tests.disk.failing import failing
 from tests.transfer.flushing import rig
 from tests.until import PATIENCE_S, until
@@ -45,6 +47,24 @@ async def test_w3_what_is_deleted_while_its_name_is_sent_is_deleted_after(tmp_pa
         await r.done()
         assert r.bucket.files == {}
         assert r.desk.walk() == {}
+
+
+async def test_what_is_dropped_between_being_chosen_and_being_sent_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as r:
+        r.write("a", b"")
+        r.write("b", b"")
+        chosen = []
+        for path in ("a", "b"):
+            entry = r.desk.outbox.home(r.desk.at(path).fileid)
+            assert entry is not None
+            chosen.append((entry, Flight(entry.node, 1, EMPTY, 0, 0)))
+        r.remove("a")
+        await r.flush._commits.send(chosen)
+        assert r.bucket.files == {"b": b""}
+        assert len(r.desk.outbox) == 1  # the flight was of an older stamp
+        await r.done()
 
 
 async def test_w4_what_is_renamed_while_it_goes_up_gets_the_new_name_alone(
