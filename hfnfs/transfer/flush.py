@@ -141,7 +141,8 @@ class Flush:
             return self._outage.ends_at
         due = outbox.due(now)
         # Each look goes through all that is due: what becomes so one by one is looked at together.
-        next_due = max(outbox.next_due(), now + outbox.quiet_s / _LOOKS_WHILE_QUIET)
+        together_s = min(outbox.quiet_s, batch.GATHER_S_MAX) / _LOOKS_WHILE_QUIET
+        next_due = max(outbox.next_due(), now + together_s)
         looks = [next_due, self._start_uploads(due, now, tasks)]
         if not self._is_committing:
             looks.append(self._start_commit(due, now, tasks))

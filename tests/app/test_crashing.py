@@ -8,7 +8,7 @@ import pytest
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.writing import Stable
-from tests.app.bucket import BATCH, Bucket, Mount, Shown, eventually
+from tests.app.bucket import BATCH, Bucket, Mount, Shown, eventually, ns
 from tests.live.trees import noise
 from tests.until import until
 
@@ -129,7 +129,8 @@ async def test_what_the_hub_cannot_hold_is_there_after_every_restart(bucket: Buc
         await mount.mkdir("empty")
         await mount.mkdir("empty/er")
         await mount.symlink("d/link", "../theirs")
-        await mount.set("theirs", mode=0o600, uid=12, gid=34, atime_ns=LONG_AGO_NS)
+        await mount.set("theirs", mode=0o600, uid=12, gid=34)
+        await mount.set("d/f", atime_ns=LONG_AGO_NS)
         await mount.set("d", mode=0o2770, mtime_ns=LONG_AGO_NS)
         await mount.set("d/link", uid=56)
         looks = await looks_of(mount)
@@ -146,12 +147,12 @@ async def test_what_the_hub_cannot_hold_is_there_after_every_restart(bucket: Buc
     assert await bucket.files() == {"theirs": b"1", "d/f": b"2"}
 
 
-async def looks_of(mount: Mount) -> dict[str, object]:
+async def looks_of(mount: Mount) -> list[object]:
     """What chmod, chown and utimes have set."""
-    theirs, d, link = [await mount.stat(path) for path in ("theirs", "d", "d/link")]
+    theirs, d, f, link = [await mount.stat(path) for path in ("theirs", "d", "d/f", "d/link")]
     assert (theirs.mode, theirs.uid, theirs.gid) == (0o600, 12, 34)
-    assert (d.mode, link.uid) == (0o2770, 56)
-    return {"theirs": (theirs.atime, theirs.mtime), "d": d.mode, "link": link.mtime}
+    assert (d.mode, ns(f.atime), link.uid) == (0o2770, LONG_AGO_NS, 56)
+    return [theirs.mtime, f.mtime, link.mtime, link.atime]
 
 
 async def test_a_handle_of_what_was_removed_is_stale_also_after_a_restart(bucket: Bucket) -> None:
