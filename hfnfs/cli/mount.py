@@ -1,6 +1,7 @@
 """hf-mount-nfs: mount one repo or bucket in the foreground."""
 
 import functools
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,7 @@ def _run(config: MountConfig, options: MountOptions) -> None:
 
     raise_open_files_limit()
     keep_freed_memory()
+    gc.freeze()  # what was imported stays: nobody waits while the collector looks through it
     path = ELSEWHERE if config.mount_point is None else str(config.mount_point)
     if options.serve_only:
         config = replace(config, mount_point=None)
