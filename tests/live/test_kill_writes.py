@@ -119,6 +119,7 @@ def test_nothing_that_was_answered_for_is_lost(
             victim.kill()
         kept = read_back(hub, BUCKET, tmp_path)
     assert {path: file.sha256 for path, file in kept.items()} == expected
+    assert "Traceback" not in victim.log.read_text(), "the server met a mistake of ours"
 
 
 async def killed_again_and_again(
