@@ -192,6 +192,8 @@ async def _handled(
         return _plain(refusal)
     except WireError as error:
         return _plain(Refusal(400, str(error)))
+    except ConnectionResetError:  # the client left while it was answered
+        return _dropped(request)
 
 
 def _plain(refusal: web.HTTPException) -> web.Response:
