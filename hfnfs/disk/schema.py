@@ -64,11 +64,7 @@ class OutboxKind(Enum):
 class MetaKey(StrEnum):
     """Single facts about the volume."""
 
-    VOLUME_ID = "volume-id"
-    NEXT_GENERATION = "next-generation"
-    WRITE_VERIFIER = "write-verifier"  # its epoch
-    REVISION = "revision"  # the last one of the Hub's that was taken in
-    CURSOR = "cursor"  # in the feed of changes
+    WRITE_VERIFIER = "write-verifier"  # (RFC 1813 §3.3.7) of a time that ended in order
 
 
 class NodeRecord(NamedTuple):

@@ -83,7 +83,6 @@ def node(fileid: int, name: bytes = b"a", size: int = 0) -> NodeRecord:
 def any_change(rng: random.Random) -> Change:
     fileid = rng.randrange(2**64 - FILES, 2**64)
     content = rng.choice([None, ContentId(f"xet-{rng.randrange(9):064x}", rng.randrange(2**40))])
-    facts: list[MetaValue] = [rng.randrange(2**62), "x", b"\xff"]
     ranges = Ranges((at, at + 5) for at in rng.sample(range(1000), rng.randrange(9)))
     choices: list[Change] = [
         UpsertNode(
@@ -107,7 +106,6 @@ def any_change(rng: random.Random) -> Change:
             )
         ),
         DropOutbox(b"a/%d" % rng.randrange(FILES)),
-        SetMeta(MetaKey.CURSOR, rng.choice(facts)),
     ]  # fmt: skip
     return rng.choice(choices)
 
@@ -119,7 +117,7 @@ def steps(seed: int) -> Iterator[tuple[Change, ...]]:
     while True:
         number += 1
         some = (any_change(rng) for _ in range(rng.randrange(1, 6)))
-        yield (*some, SetMeta(MetaKey.NEXT_GENERATION, number))
+        yield (*some, SetMeta(MetaKey.WRITE_VERIFIER, number))
 
 
 def main() -> None:

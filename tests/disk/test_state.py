@@ -114,8 +114,8 @@ class StateAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def wait(self) -> None:
-        ticket = self.state.submit(SetMeta(MetaKey.REVISION, "r"))
-        self.model.apply(SetMeta(MetaKey.REVISION, "r"))
+        ticket = self.state.submit(SetMeta(MetaKey.WRITE_VERIFIER, "r"))
+        self.model.apply(SetMeta(MetaKey.WRITE_VERIFIER, "r"))
         self.told.durable(ticket)
         assert self.state.durable_up_to == ticket
 
@@ -141,7 +141,7 @@ def check_a_kill(directory: Path, seed: int, reports: int) -> None:
         process.kill()
         reported = [int(line) for line in process.stdout if line.endswith("\n")]
     snapshot = loaded(directory)
-    kept = snapshot.meta[MetaKey.NEXT_GENERATION]
+    kept = snapshot.meta[MetaKey.WRITE_VERIFIER]
     assert isinstance(kept, int)
     assert kept >= max(reported, default=reports)
     model = Model()
@@ -258,7 +258,7 @@ def test_ranges_take_room_in_the_queue(tmp_path: Path) -> None:
         UpsertNode(node(1, size=2**63)),
         SetOverlay(OverlayRecord(1, Ranges(), -1, 1)),
         PutOutbox(OutboxRecord(b"a", OutboxKind.PUT, 2**64)),
-        SetMeta(MetaKey.CURSOR, 2**63),
+        SetMeta(MetaKey.WRITE_VERIFIER, 2**63),
     ],
     ids=lambda change: type(change).__name__,
 )
@@ -320,7 +320,7 @@ def test_a_full_disk_is_told_and_what_it_refused_is_written_when_there_is_room(
     ticket = state.submit(*(UpsertNode(node(n, bytes(200))) for n in range(1, 1000)))
     assert isinstance(told.failure(ticket), NoSpace)
     assert state.durable_up_to == 1
-    later = state.submit(UpsertNode(node(1, b"later")), SetMeta(MetaKey.REVISION, "2"))
+    later = state.submit(UpsertNode(node(1, b"later")), SetMeta(MetaKey.WRITE_VERIFIER, "2"))
     assert isinstance(told.failure(later), NoSpace)  # it does not overtake what failed
     limit(state, 100_000)
     last = state.submit(UpsertNode(node(5000)))
