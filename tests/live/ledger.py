@@ -5,6 +5,7 @@ answered, and what is found afterwards is what the calls before it left, or what
 it. Of a file the bytes that were answered for as stable must be there; of those that were not, any.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -78,14 +79,15 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stable:
+class Stable(ABC):
     """A call whose effect is stable when it is answered, and which happens or does not."""
 
     def sent(self, tree: Tree) -> Tree:
         return self.applied(tree)
 
+    @abstractmethod
     def applied(self, tree: Tree) -> Tree:
-        raise NotImplementedError
+        """What there is once it was answered."""
 
 
 @dataclass(frozen=True, slots=True)
