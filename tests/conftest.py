@@ -25,6 +25,7 @@ PARAMETER_CHARACTERS_MAX = 60
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="also run the long form of the tests")
+    parser.addoption("--seed", type=int, help="what a test that throws dice begins with")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -100,6 +100,8 @@ async def until_killed(worker: Worker, server: Nfs, *, check: bool) -> None:
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
+    if (given := request.config.getoption("--seed")) is not None:
+        return int(given)
     deep = request.config.getoption("--deep")
     return SEED_OF_CI if "CI" in os.environ and not deep else random.SystemRandom().getrandbits(32)
 
