@@ -24,6 +24,7 @@ from hfnfs.transfer.commits import Local
 from hfnfs.transfer.durable import LocalPager
 from hfnfs.transfer.flush import Flush
 from hfnfs.transfer.uploads import Uploads
+from hfnfs.vfs.aside import Aside
 from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.journal import Journal
@@ -80,7 +81,7 @@ class Parts:
     kept: Kept
     outbox: Outbox
     means: Means
-    naming: Naming
+    aside: Aside
 
     def unsent_bytes(self) -> int:
         """Written bytes of files that the Hub does not have as they are."""
@@ -126,7 +127,7 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
     )
     restore(kept.snapshot, means, outbox)
     journal.submit()
-    return Parts(volume, kept, outbox, means, naming)
+    return Parts(volume, kept, outbox, means, Aside(means, outbox, naming))
 
 
 @asynccontextmanager
@@ -145,7 +146,7 @@ async def begun(
         tasks,
         hurry=parts.outbox.hurry,
     )
-    conflicts = ToldConflicts(parts.naming)
+    conflicts = ToldConflicts(parts.aside)
     local = Local(
         outbox=parts.outbox,
         overlay=parts.volume.data.overlay,

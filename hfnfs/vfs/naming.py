@@ -7,12 +7,7 @@ Some names never go to the Hub, `is_private` says which: NFS clients' names for 
 removed while open, and what operating systems strew about. They are kept here alone.
 """
 
-import re
-import socket
-import time
 from collections.abc import Callable
-from math import inf
-from typing import Final
 
 from hfnfs.errors import (
     EntryExists,
@@ -22,7 +17,7 @@ from hfnfs.errors import (
     NotDirectory,
     NotEmpty,
 )
-from hfnfs.remote import EMPTY, ContentId, RemoteEntry
+from hfnfs.remote import EMPTY, ContentId
 from hfnfs.vfs.attributes import Wanted, in_steps
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.means import Means
@@ -31,10 +26,7 @@ from hfnfs.vfs.node import FileType, Node, Symlink
 from hfnfs.vfs.ours import path_in
 from hfnfs.vfs.outbox import Outbox
 from hfnfs.vfs.setting import Setting
-from hfnfs.vfs.tree import NAME_BYTES_MAX, require_name
-
-_NS: Final = 1_000_000_000
-_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
+from hfnfs.vfs.tree import require_name
 
 
 class Naming:
@@ -164,7 +156,7 @@ class Naming:
             self._ours.local.add(node)
         else:
             self._outbox.put(path, node, None)
-        self._keep(node, home)
+        self.keep(node, home)
 
     # ---------------------------------------------------------------- removing
 
@@ -176,7 +168,7 @@ class Naming:
             raise IsDirectory(f"{node!r}")
         self._leaves(self._tree.path(node), node)
         self._tree.remove(node)
-        self._keep(home)
+        self.keep(home)
         return Held(None, Journaled(self._journal.submit()))
 
     def remove_directory(self, directory: Node, name: bytes) -> Held[None]:
@@ -190,7 +182,7 @@ class Naming:
         self._require_empty(node)
         self._outbox.hide(self._tree.path(node))
         self._tree.remove(node)
-        self._keep(home)
+        self.keep(home)
         return Held(None, Journaled(self._journal.submit()))
 
     # ---------------------------------------------------------------- renaming
@@ -222,11 +214,11 @@ class Naming:
             self._make_way(there, new)
         self._tree.move(node, to_home, to_name)
         for file, old_path, new_path in moves:
-            self._moved(file, old_path, new_path)
+            self.moved(file, old_path, new_path)
         if isinstance(node, Directory):
             self._outbox.hide(old)
             self._ours.local.add(node)
-        self._keep(*(file for file, _, _ in moves), node, from_home, to_home)
+        self.keep(*(file for file, _, _ in moves), node, from_home, to_home)
         return Held(None, Journaled(self._journal.submit()))
 
     def _moves(self, node: Node, old: str, new: str) -> list[tuple[Node, str, str]]:
@@ -256,7 +248,7 @@ class Naming:
             self._leaves(path, there)
         self._tree.remove(there)
 
-    def _moved(self, file: Node, old: str, new: str) -> None:
+    def moved(self, file: Node, old: str, new: str) -> None:
         """Let the Hub have a file, already shown at `new`, there and no more at `old`."""
         if file.look.type is not FileType.REG:
             return
@@ -269,68 +261,6 @@ class Naming:
         else:
             self._ours.local.discard(file)
             self._outbox.put(new, file, None)
-
-    # ------------------------------------------------------------- conflicts
-
-    def set_aside(self, path: str, theirs: RemoteEntry) -> str | None:
-        """Both changed it: ours gets another name beside it, theirs has the name from now on.
-
-        Gives the new path; None if nothing of ours is there any more.
-        """
-        node = self._tree.at(path)
-        if node is None or node.parent is None or isinstance(node, Directory):
-            self._outbox.forget(path)
-            return None
-        home = node.parent
-        name = self._conflict_name(home, node.name)
-        self._outbox.forget(path)
-        self._tree.move(node, home, name)
-        new = self._tree.path(node)
-        self._outbox.put(new, node, None)
-        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
-        self._keep(node, home)
-        self._journal.submit()
-        return new
-
-    def set_directory_aside(self, path: str, theirs: RemoteEntry) -> str | None:
-        """Somebody made a file where we have a directory: ours gets another name, with all in it.
-
-        Gives the new path; None if there is no such directory of ours any more. What of it is not
-        in memory only the Hub could have, and there is no such directory there.
-        """
-        node = self._tree.at(path)
-        if not isinstance(node, Directory) or node.parent is None:
-            return None
-        home = node.parent
-        name = self._conflict_name(home, node.name)
-        files = [(file, self._tree.path(file)) for file in _files_below(node)]
-        self._tree.move(node, home, name)
-        for file, old in files:
-            self._moved(file, old, self._tree.path(file))
-        self._ours.local.add(node)
-        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
-        self._keep(*(file for file, _ in files), node, home)
-        self._journal.submit()
-        return self._tree.path(node)
-
-    def give_way(self, path: str, theirs: RemoteEntry) -> None:
-        """We removed what somebody else has changed since: theirs is shown again."""
-        self._outbox.forget(path)
-        home = self._tree.at(path.rpartition("/")[0])
-        if isinstance(home, Directory):
-            self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
-        self._journal.submit()
-
-    def _conflict_name(self, home: Directory, name: bytes) -> bytes:
-        host = _NOT_IN_A_NAME.sub("-", socket.gethostname())[:40]
-        when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock.wall_ns() // _NS))
-        number = 0
-        while True:
-            tail = f".conflict-{host}-{when}{f'-{number}' if number else ''}".encode()
-            short = name[: NAME_BYTES_MAX - len(tail)].decode(errors="ignore").encode()
-            if short + tail not in home.children:
-                return short + tail
-            number += 1
 
     # ---------------------------------------------------------------- looking
 
@@ -383,7 +313,7 @@ class Naming:
         if node.parent.parent is not None and node.parent not in self._ours.local:
             self._keeper.keep(*self._ours.hold(node.parent))
 
-    def _keep(self, *nodes: Node) -> None:
+    def keep(self, *nodes: Node) -> None:
         """Note the records of nodes, and hold the directories they are in."""
         kept = dict.fromkeys(nodes)
         for node in nodes:
@@ -391,18 +321,6 @@ class Naming:
             if home is not None:
                 kept |= dict.fromkeys(self._ours.hold(home))
         self._keeper.keep(*kept)
-
-
-def _files_below(directory: Directory) -> list[Node]:
-    """All in memory below a directory but directories."""
-    files, below = [], [directory]
-    while below:
-        for node in below.pop().children.values():
-            if isinstance(node, Directory):
-                below.append(node)
-            else:
-                files.append(node)
-    return files
 
 
 def _path_in(directory: Directory, name: bytes) -> str:

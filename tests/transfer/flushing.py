@@ -52,7 +52,7 @@ class Rig(Generic[B]):
             outbox=desk.outbox,
             overlay=desk.data.overlay,
             written=desk.writing,
-            conflicts=desk.naming,
+            conflicts=desk.aside,
             journal=desk.journal,
             keep=desk.keeper.keep,
             kept=self.kept,

@@ -8,6 +8,7 @@ from hfnfs.disk.schema import Change
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import Snapshot
 from hfnfs.remote import ContentId, Kind, Listing, RemoteEntry
+from hfnfs.vfs.aside import Aside
 from hfnfs.vfs.attributes import Appearance, Wanted
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.directory import Directory
@@ -88,6 +89,7 @@ class Desk:
         self.naming = Naming(
             self.means, self.outbox, self.setting, lambda path: "private" in path.split("/")
         )
+        self.aside = Aside(self.means, self.outbox, self.naming)
         self.root = self.tree.root
         self.met: list[Need] = []
         restore(self.state.snapshot(), self.means, self.outbox)
@@ -229,3 +231,6 @@ class Desk:
         node = self.tree.node_by_fileid(fileid)
         assert isinstance(node, Directory)
         return node
+
+
+Made = Callable[..., Desk]  # of files by path, with __ for /

@@ -1,8 +1,5 @@
 """Names are changed as RFC 1813 says, and what the Hub is to have follows."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from hfnfs.errors import (
@@ -13,28 +10,11 @@ from hfnfs.errors import (
     NotDirectory,
     NotEmpty,
 )
-from hfnfs.remote import Kind, RemoteEntry
 from hfnfs.vfs.attributes import Wanted
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.needs import Journaled, NotYet
 from hfnfs.vfs.node import FileType, Symlink
-from tests.vfs.changing import MTIME_NS, Desk
-
-Made = Callable[..., Desk]
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
-    desks: list[Desk] = []
-
-    def make(**hub: bytes) -> Desk:
-        paths = {path.replace("__", "/"): data for path, data in hub.items()}
-        desks.append(Desk(tmp_path / "staging", paths))
-        return desks[-1]
-
-    yield make
-    for desk in desks:
-        desk.staging.close()
+from tests.vfs.changing import MTIME_NS, Desk, Made
 
 
 def rename(desk: Desk, old: str, new: str) -> None:
@@ -296,31 +276,6 @@ def test_w44_private_names_never_reach_the_hub(made: Made) -> None:
     rename(desk, "private", "b")
     assert desk.wanted() == {"a": "delete", "b": "put"}
     desk.staging.close()
-
-
-# ------------------------------------------------------------------ conflicts
-
-
-def test_w15_both_versions_are_kept_in_a_conflict(made: Made) -> None:
-    desk = made(d__a=b"base")
-    ours = desk.at("d/a")
-    desk.do(desk.writing.write, ours, 0, b"ours")
-    desk.hub["d/a"] = b"theirs"
-    theirs = RemoteEntry("a", Kind.FILE, desk.content("d/a"), MTIME_NS)
-    new = desk.naming.set_aside("d/a", theirs)
-    assert new is not None
-    assert new.startswith("d/a.conflict-")
-    assert desk.walk() == {"d": None, "d/a": b"theirs", new: b"ours"}
-    assert desk.wanted() == {new: "put"}
-    assert desk.at(new) is ours
-
-
-def test_what_others_changed_is_not_deleted_by_us(made: Made) -> None:
-    desk = made(a=b"base")
-    remove(desk, "a")
-    desk.hub["a"] = b"theirs"
-    desk.naming.give_way("a", RemoteEntry("a", Kind.FILE, desk.content("a"), MTIME_NS))
-    assert (desk.walk(), desk.wanted()) == ({"a": b"theirs"}, {})
 
 
 # ---------------------------------------------------------------- attributes
