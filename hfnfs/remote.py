@@ -34,6 +34,13 @@ class ContentId:
         return self.key[4:] if self.key.startswith("xet-") else None
 
 
+def same(one: ContentId | None, other: ContentId | None) -> bool:
+    """Whether these are the same bytes; all files without any are alike."""
+    if one is None or other is None:
+        return one is other
+    return one == other or (one.size == 0 and other.size == 0)
+
+
 # No bytes at all, as Xet names them: they need no upload.
 EMPTY: Final = ContentId(f"xet-{'0' * 64}", 0)
 

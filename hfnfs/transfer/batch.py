@@ -5,9 +5,9 @@ from enum import Enum, auto
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from hfnfs.config import MIB
-from hfnfs.remote import Delete, Kind, Operation, Put, RemoteEntry
+from hfnfs.remote import Delete, Kind, Operation, Put, RemoteEntry, same
 from hfnfs.vfs.node import Node
-from hfnfs.vfs.outbox import Entry, Flight, Outbox, same
+from hfnfs.vfs.outbox import Entry, Flight, Outbox
 
 OPERATIONS_MAX: Final = 1000  # of one request
 # Files from this size on go up alone, so that none of them holds up another.

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from hfnfs.clock import Clock
 from hfnfs.disk.schema import DropOutbox, OutboxKind, OutboxRecord, PutOutbox
 from hfnfs.errors import HfnfsError
-from hfnfs.remote import ContentId
+from hfnfs.remote import ContentId, same
 from hfnfs.vfs.claims import Claims
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.node import Node
@@ -474,13 +474,6 @@ class Outbox:
             queued = heappop(self._queue)
             if self._is_current(queued):
                 yield queued[2]
-
-
-def same(one: ContentId | None, other: ContentId | None) -> bool:
-    """Whether these are the same bytes; all files without any are alike."""
-    if one is None or other is None:
-        return one is other
-    return one == other or (one.size == 0 and other.size == 0)
 
 
 def _hidden_key(directory: str) -> bytes:
