@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from hfnfs.app.draining import Draining
@@ -58,7 +59,8 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
     snapshot = await asyncio.to_thread(state.load)
     try:
         known = [overlay.fileid for overlay in snapshot.overlays]
-        swept = await asyncio.to_thread(staging.open, known)
+        is_new = MetaKey.WRITE_VERIFIER not in snapshot.meta  # somebody may have taken the old one
+        swept = await asyncio.to_thread(partial(staging.open, known, may_lack=is_new))
         lost = [o for o in snapshot.overlays if o.ranges and o.fileid in swept.missing]
         if lost:
             raise CacheUnusable(

@@ -2,7 +2,7 @@
 
     <directory>/<16 hex of the fileid>   bytes at the offsets where they were written
     <directory>/snapshots/<16 hex>.<n>   copies for uploads, what is being removed; emptied first
-    <directory>/lost+found/…             files that nothing is known of; never removed by us
+    <directory>/lost+found/…             what nothing is known of, if it may count; sweep.py
 
 Which ranges of a file are staged is for the caller to know and to keep: a byte counts once
 `write` returned, and is on disk once a later `sync` did.
@@ -18,9 +18,7 @@ failure: a file with unsynced bytes keeps its descriptor.
 """
 
 import errno
-import logging
 import os
-import re
 import stat
 import sys
 import threading
@@ -34,20 +32,16 @@ from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
+from hfnfs.disk.sweep import SNAPSHOTS, Swept, staged_name, sweep
 from hfnfs.errors import CacheUnusable, FileTooLarge, HfnfsError, NoSpace, TryLater
 
 DESCRIPTORS_MAX: Final = 256
 # The others stay for those that are read, and are written while this is mended.
 _UNSYNCED_FILES_PART: Final = 0.75
-_NAME = re.compile(r"[0-9a-f]{16}")
-_SNAPSHOTS: Final = "snapshots"
-_LOST: Final = "lost+found"
 _BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
 _OPEN_FILE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_NEW: Final = _OPEN_FILE | os.O_CREAT | os.O_EXCL
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_log = logging.getLogger(__name__)
 
 
 class Usage(NamedTuple):
@@ -57,13 +51,6 @@ class Usage(NamedTuple):
     bytes: int  # on disk, when last written to or synced; holes take none
     snapshot_bytes: int
     unsynced_bytes: int
-
-
-class Swept(NamedTuple):
-    """What a sweep found amiss."""
-
-    lost: tuple[Path, ...]  # nothing is known of them: where they are now
-    missing: frozenset[int]  # fileids that were to be there
 
 
 class _File:
@@ -107,27 +94,19 @@ class Staging:
         self._names_made = self._names_synced = 0
         self._syncing_names = threading.Lock()
 
-    def open(self, known: Collection[int]) -> Swept:
+    def open(self, known: Collection[int], *, may_lack: bool = False) -> Swept:
         """Take the directory over (made if need be) with the files of the `known` fileids.
 
-        Others are moved to lost+found. Raises NoSpace, CacheUnusable.
+        `may_lack`: others may count as well, their records are missing; see sweep.py. Raises
+        NoSpace, CacheUnusable.
         """
         with disk_errors(self.directory):
-            for path in (self.directory, self.directory / _SNAPSHOTS, self.directory / _LOST):
-                path.mkdir(mode=0o700, exist_ok=True)
+            swept = sweep(self.directory, known, may_lack=may_lack)
             self._directory_fd = os.open(self.directory, _OPEN_DIRECTORY)
-            for snapshot in (self.directory / _SNAPSHOTS).iterdir():
-                snapshot.unlink()
-            lost, wanted = [], frozenset(known)
-            for name in os.listdir(self._directory_fd):
-                if name in {_SNAPSHOTS, _LOST}:
-                    continue
-                if _NAME.fullmatch(name) and int(name, 16) in wanted:
-                    self._adopt(int(name, 16))
-                else:
-                    lost.append(self._move_away(name))
+            for fileid in swept.found:
+                self._adopt(fileid)
             os.fsync(self._directory_fd)
-        return Swept(tuple(lost), wanted - self._files.keys())
+        return swept
 
     def close(self) -> None:
         """Give back all descriptors; what is unsynced is left to the system."""
@@ -316,13 +295,13 @@ class Staging:
     def reaches(self, fileid: int, end: int) -> bool:
         """Whether a file is staged, and as long as that."""
         try:
-            return os.stat(_name(fileid), dir_fd=self._directory_fd).st_size >= end
+            return os.stat(staged_name(fileid), dir_fd=self._directory_fd).st_size >= end
         except FileNotFoundError:
             return False
 
     def path(self, fileid: int) -> Path:
         """Where the bytes are; to read them there, keep in mind that they are written on."""
-        return self.directory / _name(fileid)
+        return self.directory / staged_name(fileid)
 
     def usage(self) -> Usage:
         """What is staged."""
@@ -350,7 +329,7 @@ class Staging:
     def _new_path(self, fileid: int) -> Path:
         """A name in snapshots/ that was not used before."""
         self._snapshots += 1
-        return self.directory / _SNAPSHOTS / f"{_name(fileid)}.{self._snapshots}"
+        return self.directory / SNAPSHOTS / f"{staged_name(fileid)}.{self._snapshots}"
 
     def _count_snapshot(self, size: int) -> None:
         with self._lock:
@@ -362,19 +341,10 @@ class Staging:
         return CacheUnusable(f"{self.path(fileid)}: ends at {at}, though more was written to it")
 
     def _adopt(self, fileid: int) -> None:
-        status = os.stat(_name(fileid), dir_fd=self._directory_fd, follow_symlinks=False)
+        status = os.stat(staged_name(fileid), dir_fd=self._directory_fd, follow_symlinks=False)
         file = self._files[fileid] = _File()
         file.bytes = status.st_blocks * _BYTES_A_DISK_BLOCK
         self._bytes += file.bytes
-
-    def _move_away(self, name: str) -> Path:
-        lost = self.directory / _LOST
-        taken = set(os.listdir(lost))
-        copies = (f"{name}.{number}" for number in range(1, len(taken) + 2))
-        new = next(n for n in (name, *copies) if n not in taken)
-        os.rename(self.directory / name, lost / new)
-        _log.warning("%s: nothing is known of it; moved to %s", name, lost / new)
-        return lost / new
 
     def _changed(self, fileid: int, file: _File, start: int, end: int) -> None:
         """Note that [start, end) may have changed. After the fact: a sync must not miss it."""
@@ -456,7 +426,7 @@ class Staging:
         return file
 
     def _opened(self, fileid: int, flags: int) -> int:
-        fd = os.open(_name(fileid), flags, 0o600, dir_fd=self._directory_fd)
+        fd = os.open(staged_name(fileid), flags, 0o600, dir_fd=self._directory_fd)
         status = os.fstat(fd)
         ours = status.st_uid == os.geteuid() and status.st_nlink == 1
         if not (ours and stat.S_ISREG(status.st_mode)):
@@ -475,10 +445,6 @@ class Staging:
                 del self._open[fileid]
                 return
         raise TryLater(f"{self.directory}: {len(self._open)} files are open and unsynced")
-
-
-def _name(fileid: int) -> str:
-    return f"{fileid:016x}"
 
 
 def _sync_names(fd: int) -> None:

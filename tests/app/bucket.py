@@ -136,6 +136,17 @@ class Bucket:
     def hub(self) -> LocalHub:
         return self.thread.hub
 
+    @property
+    def volume(self) -> Path:
+        """Where what is changed is kept."""
+        (volume,) = (self.config.cache_dir / "volumes").iterdir()
+        return volume
+
+    @property
+    def lost(self) -> Path:
+        """Where staged files are kept of which nothing is known."""
+        return self.volume / "staging" / "lost+found"
+
     # ---------------------------------------------------------- mounting it
 
     @asynccontextmanager

@@ -166,3 +166,31 @@ async def test_a_handle_of_what_was_removed_is_stale_also_after_a_restart(bucket
         with pytest.raises(NotOk) as refused:
             await mount.client.getattr(first)
         assert refused.value.status is Status.STALE
+
+
+# ------------------------------------------------------------------------ what it leaves
+
+
+async def test_what_was_never_committed_leaves_nothing_behind_after_a_kill(bucket: Bucket) -> None:
+    for _ in range(2):
+        async with bucket.in_a_process() as mount:
+            kept = await mount.save("kept", b"kept")
+            made = (await mount.client.create(mount.root, b"loose")).handle
+            await mount.client.write(made, 0, BIG)
+            await mount.client.write(kept, 4, b" and more")
+        async with bucket.mounted() as mount:
+            assert await mount.tree() == {"kept": b"kept", "loose": b""}
+            await mount.remove("loose")
+            await mount.remove("kept")
+    assert not list(bucket.lost.iterdir())
+
+
+async def test_bytes_whose_records_were_taken_away_are_kept(bucket: Bucket) -> None:
+    async with bucket.in_a_process() as mount:
+        await mount.save("a", BIG)
+    (bucket.volume / "state.db").unlink()
+    (bucket.volume / "state.db-wal").unlink()
+    for _ in range(2):
+        async with bucket.mounted() as mount:
+            assert await mount.tree() == {}
+    assert [path.read_bytes() for path in bucket.lost.iterdir()] == [BIG]

@@ -97,14 +97,17 @@ class StagingAgainstModel(RuleBasedStateMachine):
         self.files.pop(fileid, None)
         self.own.pop(fileid, None)
 
-    @rule(forgotten=FILEIDS)
-    def restart(self, forgotten: int) -> None:
+    @rule(forgotten=FILEIDS, may_lack=st.booleans())
+    def restart(self, forgotten: int, *, may_lack: bool) -> None:
         self.staging.close()
         self.staging = Staging(Path(self.home.name), None, descriptors_max=2)
-        swept = self.staging.open(self.files.keys() - {forgotten})
-        assert [path.read_bytes() for path in swept.lost] == [
-            bytes(self.files.pop(fileid)) for fileid in [forgotten] if fileid in self.files
-        ]
+        known = self.files.keys() - {forgotten}
+        swept = self.staging.open(known, may_lack=may_lack)
+        gone = self.files.pop(forgotten, None)
+        lost = [] if gone is None or not may_lack else [bytes(gone)]
+        assert [path.read_bytes() for path in swept.lost] == lost
+        assert swept.removed == (set() if gone is None or may_lack else {forgotten})
+        assert swept.found == known
         assert not swept.missing
         self.own.pop(forgotten, None)
 
