@@ -17,6 +17,7 @@ from hfnfs.app.ground import Ground
 from hfnfs.app.status import ToldConflicts
 from hfnfs.app.tree import grown
 from hfnfs.config import MountConfig
+from hfnfs.disk.pieces import lost, put_back
 from hfnfs.disk.schema import MetaKey
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import Snapshot, State
@@ -61,12 +62,13 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
         known = [overlay.fileid for overlay in snapshot.overlays]
         is_new = MetaKey.WRITE_VERIFIER not in snapshot.meta  # somebody may have taken the old one
         swept = await asyncio.to_thread(partial(staging.open, known, may_lack=is_new))
-        lost = [o for o in snapshot.overlays if o.ranges and o.fileid in swept.missing]
-        if lost:
+        gone = lost(snapshot.overlays, snapshot.pieces, swept.missing)
+        if gone:
             raise CacheUnusable(
-                f"{directory / 'staging'}: {len(lost)} files with bytes that the Hub "
+                f"{directory / 'staging'}: {len(gone)} files with bytes that the Hub "
                 "may lack are gone; put them back, or move the directory above away"
             )
+        await asyncio.to_thread(put_back, staging, snapshot.pieces, known)
         yield Kept(state, staging, snapshot)
     finally:
         try:
@@ -128,6 +130,7 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
         changes=Changes(naming, setting, writing, config.quota_bytes),
     )
     restore(kept.snapshot, means, outbox)
+    writing.pieces.restored(kept.snapshot.pieces)
     journal.submit()
     return Parts(volume, kept, outbox, means, Aside(means, outbox, naming))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import reduce
 from operator import or_
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from hfnfs.disk.ranges import RANGES_MAX, Ranges
 from hfnfs.errors import CacheUnusable, InvalidArgument
@@ -41,6 +41,10 @@ TABLES: Final = (
         theirs_size INTEGER, sent TEXT NOT NULL, moved TEXT NOT NULL, attempts INTEGER NOT NULL,
         due_ns INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID
     """,
+    """CREATE TABLE pieces (
+        number INTEGER PRIMARY KEY, fileid INTEGER NOT NULL, start INTEGER NOT NULL,
+        bytes BLOB NOT NULL)
+    """,
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
 )
 
@@ -48,6 +52,7 @@ Row: TypeAlias = tuple[Any, ...]
 MetaValue: TypeAlias = int | bytes | str
 
 _RANGES_A_WEIGHT: Final = 10
+_BYTES_A_WEIGHT: Final = 1024
 _U64: Final = 1 << 64
 _I64: Final = 1 << 63
 _ERROR_CHARACTERS_MAX: Final = 1000
@@ -105,6 +110,15 @@ class OverlayRecord(NamedTuple):
     is_sent: bool = False  # the Hub has all of it: what is staged is only a cache
 
 
+class PieceRecord(NamedTuple):
+    """Staged bytes that are perhaps nowhere else: to be put back before any of them is read."""
+
+    number: int  # later ones are newer
+    fileid: int
+    start: int
+    bytes: bytes
+
+
 class OutboxRecord(NamedTuple):
     """What the Hub shall have at a path, and what it has there as far as is known."""
 
@@ -150,17 +164,18 @@ class UpsertNode:
 
 
 @dataclass(frozen=True, slots=True)
-class DropNode:
-    """There is no such node."""
+class _OfFileid:
+    """A row is to go."""
 
     fileid: int
-    sql = "DELETE FROM nodes WHERE fileid = ?"
+    sql: ClassVar[str]
+    table: ClassVar[str]
     weight = 1
 
     @property
     def key(self) -> tuple[str, int]:
         """What it changes."""
-        return "nodes", self.fileid
+        return self.table, self.fileid
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
@@ -169,6 +184,30 @@ class DropNode:
     def row(self) -> Row:
         """Of what is dropped, the key."""
         return (_signed(self.fileid),)
+
+
+@dataclass(frozen=True, slots=True)
+class DropNode(_OfFileid):
+    """There is no such node."""
+
+    sql = "DELETE FROM nodes WHERE fileid = ?"
+    table = "nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse(_OfFileid):
+    """That fileid is in use again."""
+
+    sql = "DELETE FROM retired WHERE fileid = ?"
+    table = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class DropOverlay(_OfFileid):
+    """Nothing of that file is staged."""
+
+    sql = "DELETE FROM overlay WHERE fileid = ?"
+    table = "overlay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,28 +231,6 @@ class Retire:
     def row(self) -> Row:
         """As in its table."""
         return _signed(self.fileid), _signed(self.generation)
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """That fileid is in use again."""
-
-    fileid: int
-    sql = "DELETE FROM retired WHERE fileid = ?"
-    weight = 1
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What it changes."""
-        return "retired", self.fileid
-
-    def check(self) -> None:
-        """Raise InvalidArgument unless it can be written."""
-        _require_fit(self, ids=self.fileid)
-
-    def row(self) -> Row:
-        """Of what is dropped, the key."""
-        return (_signed(self.fileid),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,25 +266,51 @@ class SetOverlay:
 
 
 @dataclass(frozen=True, slots=True)
-class DropOverlay:
-    """Nothing of that file is staged."""
+class PutPiece:
+    """These bytes are staged."""
 
-    fileid: int
-    sql = "DELETE FROM overlay WHERE fileid = ?"
+    piece: PieceRecord
+    sql = "INSERT OR REPLACE INTO pieces VALUES (?,?,?,?)"
+
+    @property
+    def weight(self) -> int:
+        """Memory it takes while it is queued, in changes without bytes."""
+        return 1 + len(self.piece.bytes) // _BYTES_A_WEIGHT
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it changes."""
+        return "pieces", self.piece.number
+
+    def check(self) -> None:
+        """Raise InvalidArgument unless it can be written."""
+        _require_fit(self.piece[:3], ids=self.piece.fileid, plain=self.piece.start)
+
+    def row(self) -> Row:
+        """As in its table."""
+        number, fileid, start, data = self.piece
+        return number, _signed(fileid), start, data
+
+
+@dataclass(frozen=True, slots=True)
+class DropPiece:
+    """They are on the disk where they are staged, or do not count."""
+
+    number: int
+    sql = "DELETE FROM pieces WHERE number = ?"
     weight = 1
 
     @property
     def key(self) -> tuple[str, int]:
         """What it changes."""
-        return "overlay", self.fileid
+        return "pieces", self.number
 
     def check(self) -> None:
         """Raise InvalidArgument unless it can be written."""
-        _require_fit(self, ids=self.fileid)
 
     def row(self) -> Row:
         """Of what is dropped, the key."""
-        return (_signed(self.fileid),)
+        return (self.number,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +394,8 @@ Change: TypeAlias = (
     | Reuse
     | SetOverlay
     | DropOverlay
+    | PutPiece
+    | DropPiece
     | PutOutbox
     | DropOutbox
     | SetMeta
@@ -392,6 +437,12 @@ def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
         base = _content(base_key, base_size)
         where = fileid % _U64, Ranges.unpack(packed)
         yield OverlayRecord(*where, size, version, base, base_end, bool(is_sent))
+
+
+def pieces(connection: sqlite3.Connection) -> Iterator[PieceRecord]:
+    """Staged bytes that are to be put back, oldest first."""
+    rows = connection.execute("SELECT * FROM pieces ORDER BY number")
+    return (PieceRecord(number, fileid % _U64, *rest) for number, fileid, *rest in rows)
 
 
 def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:

@@ -31,11 +31,16 @@ from typing import Final, NamedTuple
 from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
+from hfnfs.disk.schema import PieceRecord
 from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
 from hfnfs.disk.sweep import SNAPSHOTS, Swept, staged_name, sweep
 from hfnfs.errors import CacheUnusable, FileTooLarge, HfnfsError, NoSpace, TryLater
 
 DESCRIPTORS_MAX: Final = 256
+# What is written to one file at a time, at most, for it to be kept elsewhere before it is synced:
+# more is written faster once than twice.
+_LITTLE_BYTES_MAX: Final = 32 * 1024
+_LITTLE_PARTS_MAX: Final = 16
 # The others stay for those that are read, and are written while this is mended.
 _UNSYNCED_FILES_PART: Final = 0.75
 _BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
@@ -56,10 +61,11 @@ class Usage(NamedTuple):
 class _File:
     """A staged file."""
 
-    __slots__ = ("bytes", "fd", "is_gone", "number", "syncing", "users")
+    __slots__ = ("bytes", "fd", "fresh", "is_gone", "number", "syncing", "users")
 
     def __init__(self) -> None:
         self.fd = -1  # while it is not open
+        self.fresh = Ranges()  # of what is unsynced: what is nowhere else either
         self.users = 0  # calls that work with the descriptor just now
         self.bytes = 0  # on disk
         self.number = 0  # of its creation by this process; 0: before
@@ -153,6 +159,39 @@ class Staging:
                 start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def put_back(self, fileid: int, pieces: Iterable[PieceRecord]) -> None:
+        """Write what was kept elsewhere, oldest first, and sync it.
+
+        Raises NoSpace, CacheUnusable.
+        """
+        with self._using(fileid, create=True) as file:
+            for _, _, start, data in pieces:
+                pwrite_all(file.fd, data, start)
+                self._changed(fileid, file, start, start + len(data))
+        self.sync(fileid)
+
+    def take_little(self, fileid: int) -> list[tuple[int, bytes]] | None:
+        """What was written to a file and is not synced, by where it starts: kept elsewhere now.
+
+        Once that is durable so is all that was written, as after `sync`. What is kept is given
+        once. None: it is too much, or only a sync can tell what is on the disk.
+        """
+        with self._lock:
+            file = self._files.get(fileid)
+            if file is None or self._being_synced[fileid] or self._doubts.why(fileid) is not None:
+                return None
+            fresh = file.fresh
+            if fresh.total > _LITTLE_BYTES_MAX or len(fresh) > _LITTLE_PARTS_MAX:
+                return None
+        written = []
+        for start, end in fresh:
+            data = self.read_resident(fileid, start, end)
+            if data is None:
+                return None
+            written.append((start, bytes(data)))
+        file.fresh = Ranges()
+        return written
+
     def read_resident(self, fileid: int, start: int, end: int) -> bytes | memoryview | None:
         """Bytes [start, end) if taking them cannot wait for the disk, else None: `read` them.
 
@@ -186,6 +225,7 @@ class Staging:
                 unsynced = self._unsynced.setdefault(fileid, Ranges())
                 before = unsynced.total
                 unsynced.truncate(size)
+                file.fresh.truncate(size)
                 self.unsynced_bytes += unsynced.total - before
                 self._doubts.cut(fileid, size)
             self._changed(fileid, file, 0, 0)
@@ -228,6 +268,7 @@ class Staging:
         with self._using(fileid, create=False) as file, file.syncing:
             with self._lock:
                 taken = self._unsynced.pop(fileid, None)
+                file.fresh = Ranges()
                 self._being_synced[fileid] += 1
             try:
                 if taken is not None:
@@ -262,7 +303,9 @@ class Staging:
             copy.path.rename(self.path(fileid))
             self._adopt(fileid)
             self._names_made += 1
-            self._files[fileid].number = self._names_made
+            file = self._files[fileid]
+            file.number = self._names_made
+            file.fresh.add(0, self.path(fileid).stat().st_size)  # its name is not on the disk
             self._unsynced[fileid] = Ranges()
         copy.let_go()
 
@@ -356,6 +399,7 @@ class Staging:
             unsynced = self._unsynced.setdefault(fileid, Ranges())
             before = unsynced.total
             unsynced.add(start, end)
+            file.fresh.add(start, end)
             self.unsynced_bytes += unsynced.total - before
 
     def _count(self, file: _File, on_disk: int) -> None:

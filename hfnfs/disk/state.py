@@ -9,6 +9,9 @@ disk is at any instant what memory was at some earlier one. While a transaction 
 the next one gathers. Of several changes to one record the last is written. One that fails (the
 disk is full) stays queued before the later ones and is tried again with them, or every second.
 
+What the log has is brought to the database (a checkpoint) when nothing was written for a while,
+as it takes much longer than a transaction; at the latest when the log has become long.
+
 A directory has one owner: the process that holds the lock on `lock`. Nothing else opens the
 database meanwhile, so it needs no shared memory beside it (which a full tmpfs turns into SIGBUS).
 """
@@ -18,7 +21,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -35,6 +38,13 @@ Told: TypeAlias = Callable[[int, HfnfsError | None], None]
 # Changes that wait, at up to a kilobyte each; a node with a long name takes as much.
 CHANGES_MAX: Final = 50_000
 _RETRY_S: Final = 1.0
+# Changes in the log, each of one page or a few, with which it is worth while, or must be emptied.
+_LOGGED_WORTH: Final = 512
+_LOGGED_MAX: Final = 8192
+_QUIET_S: Final = 0.05
+# The log is this long from the beginning. To sync what lengthens a file takes a second write to
+# the disk, the file system's own; after a checkpoint the log is written from its beginning again.
+_LOG_BYTES: Final = 4 * 1024 * 1024
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _PID_DIGITS_MAX: Final = 20
 _SETTINGS: Final = (
@@ -44,6 +54,8 @@ _SETTINGS: Final = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA cache_size = -16384",  # KiB: where fileids lie is random
 )
 
 
@@ -54,6 +66,7 @@ class Snapshot:
     nodes: tuple[schema.NodeRecord, ...]
     retired: dict[int, int]  # next generation by fileid
     overlays: tuple[schema.OverlayRecord, ...]
+    pieces: tuple[schema.PieceRecord, ...]  # oldest first
     outbox: tuple[schema.OutboxRecord, ...]  # by path
     meta: dict[MetaKey, MetaValue]
 
@@ -79,6 +92,7 @@ class State:
         self._taken_weight = 0  # of what is in the transaction just now
         self._ticket = 0
         self._durable = 0
+        self._logged = 0  # changes that are in the log alone; the writer's
         self._error: HfnfsError | None = None  # why the last transaction failed
         self._ends = False
         self.transactions = 0  # that were committed
@@ -146,6 +160,7 @@ class State:
                 tuple(schema.nodes(connection)),
                 schema.retired(connection),
                 tuple(schema.overlays(connection)),
+                tuple(schema.pieces(connection)),
                 tuple(schema.outbox(connection)),
                 schema.meta(connection),
             )
@@ -217,23 +232,31 @@ class State:
     def _write_on(self) -> None:
         try:
             ends = False
+            self._lengthen_log()
             while not ends:
                 up_to, changes, ends = self._taken()
                 if changes:
                     error = self._write(changes)
                     self._settle(up_to, changes, error)
                     self._told(up_to, error)
+                if self._logged >= (_LOGGED_MAX if changes else 1):
+                    self._empty_log()
         finally:
             with self._changed:
                 self._ends = True  # also when it ends by a mistake of ours
 
     def _taken(self) -> tuple[int, dict[Key, Change], bool]:
-        """Everything that is queued, once there is something; and whether it is the last."""
+        """Everything that is queued, once there is something; and whether it is the last.
+
+        Nothing if nothing came for a while, and it is a moment to empty the log.
+        """
         with self._changed:
             if self._error is not None and not self._ends:
                 self._changed.wait(_RETRY_S)  # or until something new comes
             while not self._queued and not self._ends:
-                self._changed.wait()
+                is_worth = self._logged >= _LOGGED_WORTH
+                if not self._changed.wait(_QUIET_S if is_worth else None):
+                    break
             changes, self._queued = self._queued, {}
             self._taken_weight, self._queued_weight = self._queued_weight, 0
             return self._ticket, changes, self._ends
@@ -248,12 +271,29 @@ class State:
                     connection.execute("BEGIN IMMEDIATE")
                     schema.apply(connection, changes.values())
                     connection.execute("COMMIT")
+                    self._logged += sum(change.weight for change in changes.values())
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         except (NoSpace, CacheUnusable) as error:
             return error
         return None
+
+    def _empty_log(self) -> None:
+        """Bring what is in the log to the database; where that fails it is no worse than before."""
+        assert self._connection is not None, "the writer ends before the connection"
+        self._logged = 0
+        with suppress(sqlite3.Error):  # the next transaction tells, or the next time succeeds
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _lengthen_log(self) -> None:
+        """Let the log have its length already, zeros behind what is in it; only for speed."""
+        with suppress(OSError), open(f"{self._path}-wal", "r+b") as log:
+            lacking = _LOG_BYTES - log.seek(0, os.SEEK_END)
+            if lacking > 0:
+                log.write(bytes(lacking))
+                log.flush()
+                os.fsync(log.fileno())
 
     def _settle(self, up_to: int, changes: dict[Key, Change], error: HfnfsError | None) -> None:
         with self._changed:

@@ -1,14 +1,19 @@
 """Meets what requests want of the local disk: that something is on it, in memory, or has room.
 
-Threads do what waits for the disk. All who wait for one file share a sync; those who came while
-it ran, and wrote after it began, share the next. Records become durable in groups, and the state
-tells by tickets, from a thread of its own.
+Threads do what waits for the disk. What was written becomes durable in one of two ways:
+
+    little   its bytes go into the state with the record that they are there: one wait for the disk
+    more     the staged file is synced, then the record that its bytes count goes into the state
+
+All who wait for one file share a sync; those who came while it ran, and wrote after it began,
+share the next. What the state holds of bytes is synced later, when nobody waits for it. Records
+become durable in groups, and the state tells by tickets, from a thread of its own.
 """
 
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -28,6 +33,9 @@ _log = logging.getLogger(__name__)
 LocalNeed: TypeAlias = Staged | Synced | StagingRoom | Cloned | Durable | Journaled
 # What is evicted at once, at least: or each write would wait for the disk anew.
 _EVICTED_BYTES_MIN = 64 * 1024 * 1024
+# What the state may hold of written bytes, and of how many files, before they are synced.
+_HELD_BYTES_MAX = 4 * 1024 * 1024
+_HELD_FILES_MAX = 64
 # After so many changes what is in memory is taken from the garbage collector's sight, for the
 # reason that listings.py gives: most are of nodes that were made.
 _TICKETS_BETWEEN_FREEZES = 4096
@@ -72,6 +80,7 @@ class LocalPager:
         self._failed_syncs = staging.failed_syncs
         self._keep: SingleFlight[int, int] = SingleFlight(tasks, self._sync_and_keep)
         self._relieve: SingleFlight[Synced, None] = SingleFlight(tasks, self._sync_oldest)
+        self._let_go: SingleFlight[None, None] = SingleFlight(tasks, self._sync_held)
         self._give_up: SingleFlight[None, None] = SingleFlight(tasks, self._give_up_left)
         writing.when_left = self._left.set
         writing.when_settled = self._freed.set
@@ -133,17 +142,26 @@ class LocalPager:
     # ------------------------------------------------------------- durable
 
     async def _make_durable(self, need: Durable) -> None:
-        ticket = None
-        while self._writing.lacks(need):
-            ticket = await self._keep(need.fileid)
-        await self.journaled(self._journal.submit() if ticket is None else ticket)
+        await self.journaled(await self._keep_up_to(need))
         failure = self._writing.take_failure(need.fileid)
         if failure is not None:
             raise failure
 
+    async def _keep_up_to(self, need: Durable) -> int:
+        """Let the state know what is written of a file, as far as is needed; the ticket."""
+        ticket = None
+        while self._writing.lacks(need):
+            ticket = self._writing.keep_little(need.fileid)
+            if ticket is None:
+                ticket = await self._keep(need.fileid)
+        pieces = self._writing.pieces
+        if pieces.bytes > _HELD_BYTES_MAX or len(pieces) > _HELD_FILES_MAX:
+            self._let_go_behind()
+        return self._journal.submit() if ticket is None else ticket
+
     async def _sync_and_keep(self, fileid: int) -> int:
         """Sync what is written of a file by now, and let the state know; the ticket."""
-        claim = self._writing.claim(fileid)
+        claim, held = self._writing.claim(fileid), self._writing.pieces.last(fileid)
         if self._writing.is_staged(fileid):
             try:
                 await to_its_end(partial(self._staging.sync, fileid))
@@ -151,7 +169,26 @@ class LocalPager:
                 self._look_for_failures(fileid)
                 if self._writing.is_staged(fileid):  # else it was given up meanwhile
                     raise
+            else:
+                self._writing.pieces.drop(fileid, held)
         return self._writing.keep(fileid, claim)
+
+    def _let_go_behind(self) -> None:
+        """Begin to sync what the state holds, while nobody waits for it."""
+        if not self._let_go.is_flying(None):
+            self._tasks.create_task(self._let_go(None), name="sync what the state holds")
+
+    async def _sync_held(self, _key: None) -> None:
+        """Sync all files of which the state holds bytes by now, and let it hold them no more."""
+        pieces = self._writing.pieces
+        held = {f: last for f, last in pieces.marks().items() if not self._staging.doubtful(f)}
+        failed = await to_its_end(partial(_sync_each, self._staging, list(held)))
+        for fileid, last in held.items():
+            if fileid not in failed:
+                pieces.drop(fileid, last)
+            else:
+                self._failed(fileid, failed[fileid])
+        self._journal.submit()
 
     async def _sync_oldest(self, need: Synced) -> None:
         """Sync files, longest waiting first, until a quarter of what may be is unsynced."""
@@ -164,12 +201,20 @@ class LocalPager:
 
     async def _sync(self, fileid: int) -> None:
         """Sync a file; if that fails the staging remembers it for those who ask for that file."""
+        held = self._writing.pieces.last(fileid)
         try:
             await to_its_end(partial(self._staging.sync, fileid))
         except HfnfsError as error:
-            self._look_for_failures(fileid)
-            if self._writing.is_staged(fileid):  # else it was given up meanwhile
-                _log.warning("written bytes did not reach the disk: %s", error)
+            self._failed(fileid, error)
+        else:
+            self._writing.pieces.drop(fileid, held)
+            self._journal.submit()
+
+    def _failed(self, fileid: int, error: HfnfsError) -> None:
+        """Take note that a sync failed, for which nobody waits."""
+        self._look_for_failures(fileid)
+        if self._writing.is_staged(fileid):  # else it was given up meanwhile
+            _log.warning("written bytes did not reach the disk: %s", error)
 
     def _look_for_failures(self, fileid: int) -> None:
         """Let clients write again what they have not committed, if some of it may be lost."""
@@ -283,8 +328,18 @@ class LocalPager:
         not to be staged any more is given up before, or the next start would find it.
         """
         for need in self._writing.lacking():
-            while self._writing.lacks(need):
-                await self._keep(need.fileid)
+            await self._keep_up_to(need)
         await self._give_up_all()
         self._writing.end()
         await self.journaled(self._journal.submit())
+
+
+def _sync_each(staging: Staging, fileids: Iterable[int]) -> dict[int, HfnfsError]:
+    """Sync files; why those failed that did."""
+    failed = {}
+    for fileid in fileids:
+        try:
+            staging.sync(fileid)
+        except HfnfsError as error:
+            failed[fileid] = error
+    return failed

@@ -85,6 +85,10 @@ class Staging(Protocol):
         """Bytes [start, end) if taking them cannot wait for the disk, else None."""
         ...
 
+    def take_little(self, fileid: int) -> list[tuple[int, bytes]] | None:
+        """What was written and is not on the disk, to be kept elsewhere; None: `sync` it."""
+        ...
+
     def truncate(self, fileid: int, size: int) -> None:
         """Give up what is staged from `size` on; once its record is durable."""
         ...

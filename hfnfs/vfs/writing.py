@@ -37,6 +37,7 @@ from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.needs import Cloned, Durable, NotYet, StagingRoom, Synced
 from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.overlay import Overlay, Shape, restored
+from hfnfs.vfs.pieces import Pieces
 from hfnfs.vfs.tree import Tree
 
 VERIFIER_BYTES: Final = 8
@@ -66,7 +67,7 @@ class Bounds(NamedTuple):
 class Writing:
     """Owner of the overlays: what was written, what of it is durable, what the Hub has.
 
-    Changes are noted in the journal; only `keep` submits.
+    Changes are noted in the journal; only `keep` and `keep_little` submit.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Writing:
         self._overlays = data.overlays
         self._staging = data.staging
         self._journal = journal
+        self.pieces = Pieces(journal)
         self._keeper = keeper
         self._clock = clock
         self._bounds = bounds
@@ -235,6 +237,20 @@ class Writing:
             self._note(node, overlay)
         return self._journal.submit()
 
+    def keep_little(self, fileid: int) -> int | None:
+        """Keep what is written of a file by now with its bytes, without a sync; the ticket.
+
+        None: `claim` and `keep` it.
+        """
+        overlay = self._overlays.get(fileid)
+        if overlay is None:
+            return None
+        written = self._staging.take_little(fileid) if overlay.staged else []
+        if written is None:
+            return None
+        self.pieces.put(fileid, written)
+        return self.keep(fileid, overlay.begin_claim())
+
     # ---------------------------------------------------- what the Hub has
 
     def is_dirty(self, node: Node) -> bool:
@@ -279,6 +295,7 @@ class Writing:
         if overlay is not None:
             self._grow(overlay, -overlay.grown)
             self._journal.note(DropOverlay(node.fileid))
+            self.pieces.drop(node.fileid)
             if overlay.staged:
                 self._leave(node.fileid)
 

@@ -54,6 +54,28 @@ async def test_w1_what_was_answered_as_stable_outlives_a_kill_and_reaches_the_hu
     assert (await bucket.read_back())["new"].mtime_ms == LONG_AGO_NS // 10**6
 
 
+async def test_little_that_was_answered_as_stable_outlives_the_power(bucket: Bucket) -> None:
+    """Of what was staged and not synced nothing is left, not even a name."""
+    await bucket.put({"base": BIG})
+    async with bucket.in_a_process() as mount:
+        made = (await mount.client.create(mount.root, b"new")).handle
+        await mount.client.write(made, 0, b"stable", Stable.FILE_SYNC)
+        await mount.client.write(made, 3, b"ringer", Stable.FILE_SYNC)
+        await mount.write("base", 100_000, b"written")
+    (staging,) = bucket.config.cache_dir.glob("volumes/*/staging")
+    staged = [path for path in staging.iterdir() if path.is_file()]
+    assert len(staged) == 2
+    for path in staged:
+        path.unlink()
+    files = {"new": b"staringer", "base": BIG[:100_000] + b"written" + BIG[100_007:]}
+    for _ in range(2):
+        async with bucket.mounted() as mount:
+            assert await mount.tree() == files
+    async with bucket.mounted() as mount:
+        await mount.drained()
+    assert await bucket.files() == files
+
+
 async def test_w9_after_a_kill_the_verifier_makes_clients_write_again(bucket: Bucket) -> None:
     async with bucket.in_a_process() as mount:
         file = (await mount.client.create(mount.root, b"a")).handle

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from hfnfs.disk import snapshot, staging
+from hfnfs.disk.schema import Change, Key, PutPiece
+from hfnfs.disk.state import State
+from hfnfs.errors import HfnfsError
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.writing import Stable
@@ -92,6 +95,8 @@ async def test_w8_a_base_that_cannot_be_read_is_an_error_and_not_zeros_here_or_t
 
 # ----------------------------------------------------------------------- durable
 
+MUCH = b"m" * 40_000  # more than is kept in the state
+
 
 class HeldSync:
     """A disk that takes its time, and may fail."""
@@ -116,24 +121,49 @@ async def test_w9_a_write_is_called_stable_only_when_it_is_on_the_disk(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync = HeldSync(monkeypatch)
+    end = len(MUCH)
     async with bucket.mounted() as mount, asyncio.TaskGroup() as tasks:
         client = mount.client
         file = (await client.create(mount.root, b"a")).handle
-        loose = await client.write(file, 0, b"loose")
+        loose = await client.write(file, 0, MUCH)
         assert loose.committed is Stable.UNSTABLE
         assert not sync.begun
         commit = tasks.create_task(client.commit(file))
         writes = [
-            tasks.create_task(client.write(file, 5, b"+", Stable.FILE_SYNC)),
-            tasks.create_task(client.write(file, 6, b"-", Stable.DATA_SYNC)),
+            tasks.create_task(client.write(file, end, b"+", Stable.FILE_SYNC)),
+            tasks.create_task(client.write(file, end + 1, b"-", Stable.DATA_SYNC)),
         ]
         await until(lambda: sync.begun)
-        assert await mount.read("a") == b"loose+-"  # all were taken by now; nobody else waits
+        assert await mount.read("a") == MUCH + b"+-"  # all were taken by now; nobody else waits
         assert not any(task.done() for task in (commit, *writes))
         sync.go_on.set()
         assert {await commit, *[(await write).verf for write in writes]} == {loose.verf}
         assert (await writes[0]).committed is Stable.FILE_SYNC
         assert (await writes[1]).committed is not Stable.UNSTABLE
+
+
+async def test_w9_little_is_called_stable_only_when_the_state_has_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, write = threading.Event(), threading.Event(), State._write
+    go_on.set()
+
+    def held_write(state: State, changes: dict[Key, Change]) -> HfnfsError | None:
+        if any(isinstance(change, PutPiece) for change in changes.values()):
+            begun.set()
+            assert go_on.wait(PATIENCE_S)
+        return write(state, changes)
+
+    monkeypatch.setattr(State, "_write", held_write)
+    async with bucket.mounted() as mount, asyncio.TaskGroup() as tasks:
+        file = (await mount.client.create(mount.root, b"a")).handle
+        go_on.clear()
+        writing = tasks.create_task(mount.client.write(file, 0, b"little", Stable.FILE_SYNC))
+        await until(begun.is_set)
+        assert await mount.read("a") == b"little"
+        assert not writing.done()
+        go_on.set()
+        assert (await writing).committed is Stable.FILE_SYNC
 
 
 @pytest.mark.parametrize("errno", ["ENOSPC", "EIO"])
@@ -145,18 +175,18 @@ async def test_w9_a_sync_that_fails_is_told_and_makes_the_client_write_again(
     async with bucket.mounted() as mount:
         client = mount.client
         file = (await client.create(mount.root, b"a")).handle
-        before = (await client.write(file, 0, b"loose")).verf
+        before = (await client.write(file, 0, MUCH)).verf
         number = getattr(__import__("errno"), errno)
         sync.error = OSError(number, os.strerror(number))
         with pytest.raises(NotOk) as refused:
             await client.commit(file)
         assert refused.value.status is (Status.NOSPC if errno == "ENOSPC" else Status.IO)
         sync.error = None
-        again = (await client.write(file, 0, b"loose")).verf
+        again = (await client.write(file, 0, MUCH)).verf
         assert again != before
         assert await client.commit(file) == again
         await mount.drained()
-    assert await bucket.files() == {"a": b"loose"}
+    assert await bucket.files() == {"a": MUCH}
 
 
 @pytest.mark.parametrize("room", [0, 3])

@@ -15,13 +15,16 @@ from hfnfs.disk.schema import (
     DropNode,
     DropOutbox,
     DropOverlay,
+    DropPiece,
     MetaKey,
     MetaValue,
     NodeRecord,
     OutboxKind,
     OutboxRecord,
     OverlayRecord,
+    PieceRecord,
     PutOutbox,
+    PutPiece,
     Retire,
     Reuse,
     SetMeta,
@@ -42,6 +45,7 @@ class Model:
     nodes: dict[int, NodeRecord] = field(default_factory=dict)
     retired: dict[int, int] = field(default_factory=dict)
     overlays: dict[int, OverlayRecord] = field(default_factory=dict)
+    pieces: dict[int, PieceRecord] = field(default_factory=dict)
     outbox: dict[bytes, OutboxRecord] = field(default_factory=dict)
     meta: dict[MetaKey, MetaValue] = field(default_factory=dict)
 
@@ -55,22 +59,32 @@ class Model:
                 self.retired[fileid] = generation
             case Reuse(fileid):
                 self.retired.pop(fileid, None)
-            case SetOverlay(overlay):
-                self.overlays[overlay.fileid] = overlay
-            case DropOverlay(fileid):
-                self.overlays.pop(fileid, None)
             case PutOutbox(entry):
                 self.outbox[entry.path] = entry
             case DropOutbox(path):
                 self.outbox.pop(path, None)
             case SetMeta(name, value):
                 self.meta[name] = value
+            case _:
+                self._stage(change)
+
+    def _stage(self, change: Change) -> None:
+        match change:
+            case SetOverlay(overlay):
+                self.overlays[overlay.fileid] = overlay
+            case DropOverlay(fileid):
+                self.overlays.pop(fileid, None)
+            case PutPiece(piece):
+                self.pieces[piece.number] = piece
+            case DropPiece(number):
+                self.pieces.pop(number, None)
 
     def holds(self, snapshot: Snapshot) -> bool:
         return (
             {node.fileid: node for node in snapshot.nodes} == self.nodes
             and snapshot.retired == self.retired
             and {each.fileid: each for each in snapshot.overlays} == self.overlays
+            and list(snapshot.pieces) == [self.pieces[n] for n in sorted(self.pieces)]
             and list(snapshot.outbox) == [self.outbox[n] for n in sorted(self.outbox)]
             and snapshot.meta == self.meta
         )
@@ -98,6 +112,8 @@ def any_change(rng: random.Random) -> Change:
         Reuse(fileid),
         SetOverlay(OverlayRecord(fileid, ranges, 1005, rng.randrange(99), content, 17)),
         DropOverlay(fileid),
+        PutPiece(PieceRecord(rng.randrange(FILES), fileid, rng.randrange(2**62), rng.randbytes(9))),
+        DropPiece(rng.randrange(FILES)),
         PutOutbox(
             OutboxRecord(
                 b"a/%d" % rng.randrange(FILES), rng.choice(list(OutboxKind)), fileid, content,

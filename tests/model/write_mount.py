@@ -62,9 +62,13 @@ class MortalState(State):
 
 
 class MortalStaging(Staging):
-    """A staging that can lose the power: bytes that were not synced become others."""
+    """A staging that can lose the power: bytes and names that were not synced become others."""
 
     def lose(self, rng: random.Random) -> None:
+        for fileid, staged in self._files.items():
+            if staged.number > self._names_synced and rng.random() < 0.5:
+                self.path(fileid).unlink()
+                self._unsynced.pop(fileid, None)
         for fileid, ranges in self._unsynced.items():
             with open(self.path(fileid), "r+b") as file:
                 for start, end in ranges:

@@ -3,116 +3,33 @@
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from hfnfs.disk import staging as staging_module
 from hfnfs.disk.schema import MetaKey, OverlayRecord
-from hfnfs.disk.snapshot import sync_bytes
-from hfnfs.disk.staging import Staging
-from hfnfs.disk.state import State
 from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, RemoteUnavailable
-from hfnfs.remote import ContentId
-from hfnfs.transfer.durable import LocalPager
-from hfnfs.vfs.data import Data
-from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.needs import Cloned, Journaled, NotYet, StagingRoom, Synced
-from hfnfs.vfs.node import FileType, Node
-from hfnfs.vfs.tree import Freshness, Tree
-from hfnfs.vfs.writing import Bounds, Writing
 from tests.disk.failing import failing
-from tests.fakes.clock import FakeClock
+from tests.transfer.local_disk import BYTES_MAX, MUCH, Disk, a_disk, with_gate
 from tests.until import until
-from tests.vfs.builders import APPEARANCE
-from tests.vfs.writers import AllExtents, RecordingKeeper
-
-BYTES_MAX = 64 * 1024
-
-
-class Disk:
-    """A volume's writing on a real disk."""
-
-    def __init__(self, home: Path, tasks: asyncio.TaskGroup, unsynced_bytes_max: int) -> None:
-        clock = FakeClock()
-        self.db = State(home / "state")
-        self.kept = self.db.load()
-        self.staging = Staging(home / "staging", BYTES_MAX)
-        self.staging.open({overlay.fileid for overlay in self.kept.overlays})
-        self.tree = Tree(APPEARANCE, Freshness(1e9, 3), boot_verifier=b"bootboot", clock=clock)
-        self.data = Data(AllExtents(), self.staging)
-        journal = Journal(self.db)
-        self.writing = Writing(
-            self.tree, self.data, journal, RecordingKeeper(), clock, Bounds(unsynced_bytes_max)
-        )
-        self.hurried = 0
-        self.pager = LocalPager(self.writing, self.staging, self.db, journal, tasks, self.hurry)
-        self.db.start(self.pager.told)
-        self.journal = journal
-
-    def hurry(self) -> None:
-        self.hurried += 1
-
-    def file(self, name: str) -> Node:
-        node = self.tree.nodes.make(FileType.REG, self.tree.root, name)
-        self.tree.root.put({name.encode(): node})
-        return node
-
-    async def commit(self, node: Node) -> None:
-        async with self.pager.meet(self.writing.durable(node)):
-            pass
-
-    def settle(self, node: Node) -> None:
-        data = bytes(self.data.read(node, 0, node.size + 1)[0])
-        extents = self.data._extents
-        assert isinstance(extents, AllExtents)
-        content = ContentId(f"git-{node.fileid:x}", len(data))
-        extents.contents[content] = data
-        self.writing.settle(node, self.writing.durable(node).version, content)
-
-
-@asynccontextmanager
-async def a_disk(home: Path, unsynced_bytes_max: int = 1 << 30) -> AsyncIterator[Disk]:
-    disk = None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            disk = Disk(home, tasks, unsynced_bytes_max)
-            running = tasks.create_task(disk.pager.run())
-            try:
-                yield disk
-            finally:
-                running.cancel()
-    finally:
-        if disk is not None:
-            await asyncio.to_thread(disk.db.close)
-            disk.staging.close()
-
-
-def with_gate(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
-    """Let syncs do something before."""
-    sync = sync_bytes
-
-    def gated(fd: int) -> None:
-        before()
-        sync(fd)
-
-    monkeypatch.setattr(staging_module, "sync_bytes", gated)
 
 
 async def test_what_was_committed_is_in_the_state_and_on_the_disk(tmp_path: Path) -> None:
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
-        disk.writing.write(node, 0, b"kept")
+        disk.writing.write(node, 0, MUCH)
         await disk.commit(node)
         assert disk.staging.unsynced() == []
-        disk.writing.write(node, 4, b" and not")
+        disk.writing.write(node, len(MUCH), b" and not")
         fileid = node.fileid
     async with a_disk(tmp_path) as disk:
         (record,) = disk.kept.overlays
-        assert (record.fileid, list(record.ranges), record.size) == (fileid, [(0, 4)], 4)
-        assert disk.staging.read(fileid, 0, 4) == b"kept"
+        assert disk.kept.pieces == ()
+        assert (record.fileid, list(record.ranges)) == (fileid, [(0, len(MUCH))])
+        assert record.size == len(MUCH)
+        assert disk.staging.read(fileid, 0, len(MUCH)) == MUCH
 
 
 async def test_all_who_wait_share_a_sync_and_later_ones_the_next(
@@ -128,10 +45,10 @@ async def test_all_who_wait_share_a_sync_and_later_ones_the_next(
     with_gate(monkeypatch, before)
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
-        disk.writing.write(node, 0, b"a")
+        disk.writing.write(node, 0, MUCH)
         first = [asyncio.ensure_future(disk.commit(node)) for _ in range(3)]
         await until(began.is_set)
-        disk.writing.write(node, 1, b"b")
+        disk.writing.write(node, 1, MUCH)
         second = [asyncio.ensure_future(disk.commit(node)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(each.done() for each in first + second)
@@ -148,7 +65,7 @@ async def test_a_failed_sync_fails_the_commit_until_written_again_and_moves_the_
         await disk.pager.begin(None)
         verifier = disk.writing.write_verifier
         node = disk.file("f")
-        disk.writing.write(node, 0, b"abc")
+        disk.writing.write(node, 0, MUCH)
         with monkeypatch.context() as patch:
             patch.setattr(staging_module, "sync_bytes", failing(errno.ENOSPC))
             with pytest.raises(NoSpace):
@@ -159,7 +76,7 @@ async def test_a_failed_sync_fails_the_commit_until_written_again_and_moves_the_
             await disk.commit(node)
         assert disk.writing.write_verifier == moved
         assert not any(record.ranges for record in _records(disk))
-        disk.writing.write(node, 0, b"abc")
+        disk.writing.write(node, 0, MUCH)
         await disk.commit(node)
 
 
@@ -179,7 +96,7 @@ async def test_a_file_that_is_given_up_during_its_sync_needs_none(
     with_gate(monkeypatch, before)
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
-        disk.writing.write(node, 0, b"abc")
+        disk.writing.write(node, 0, MUCH)
         committing = asyncio.ensure_future(disk.commit(node))
         await until(began.is_set)
         disk.writing.discard(node)
@@ -327,7 +244,7 @@ async def test_no_copy_is_made_of_what_is_in_doubt(
 ) -> None:
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
-        disk.writing.write(node, 0, b"abc")
+        disk.writing.write(node, 0, MUCH)
         with monkeypatch.context() as patch:
             patch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
             with pytest.raises(CacheUnusable):
@@ -337,7 +254,7 @@ async def test_no_copy_is_made_of_what_is_in_doubt(
             async with disk.pager.meet(need):
                 pass
         assert disk.staging.usage().snapshot_bytes == 0
-        disk.writing.write(node, 0, b"abc")
+        disk.writing.write(node, 0, MUCH)
         await disk.commit(node)
         async with disk.pager.meet(Cloned(node.fileid, disk.writing.durable(node).version)):
             assert disk.writing.copies
@@ -400,7 +317,7 @@ async def test_a_failing_disk_keeps_the_verifier_from_being_kept(
 ) -> None:
     async with a_disk(tmp_path) as disk:
         await disk.pager.begin(None)
-        disk.writing.write(disk.file("f"), 0, b"abc")
+        disk.writing.write(disk.file("f"), 0, MUCH)
         monkeypatch.setattr(staging_module, "sync_bytes", failing(errno.EIO))
         with pytest.raises(HfnfsError):
             await disk.pager.end()

@@ -47,10 +47,10 @@ class FakeState:
 
     def snapshot(self) -> Snapshot:
         m = self.model
+        pieces = tuple(m.pieces[number] for number in sorted(m.pieces))
         outbox = tuple(m.outbox.values())
-        return Snapshot(
-            tuple(m.nodes.values()), m.retired, tuple(m.overlays.values()), outbox, m.meta
-        )
+        overlays = tuple(m.overlays.values())
+        return Snapshot(tuple(m.nodes.values()), m.retired, overlays, pieces, outbox, m.meta)
 
 
 class Desk:
