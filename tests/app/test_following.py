@@ -80,6 +80,23 @@ async def test_w18_what_was_removed_or_moved_here_stays_so_when_all_is_listed_ag
     assert left == {"moved", "g/f", "last"}
 
 
+async def test_w18_a_file_that_was_a_directory_for_a_moment_keeps_what_is_written_to_it(
+    bucket: Bucket,
+) -> None:
+    unfed(bucket)
+    await bucket.put({"a": b""})
+    async with bucket.mounted(**POLLED) as mount:
+        await mount.remove("a")
+        await mount.mkdir("a")
+        await mount.rmdir("a")
+        await mount.save("a", b"ours")
+        await bucket.put({"sign": b""})
+        await eventually(partial(mount.has, "sign"), expected=True)
+        assert await mount.read("a") == b"ours"
+        await mount.drained()
+    assert await bucket.files() == {"a": b"ours", "sign": b""}
+
+
 async def test_w22_a_listing_that_is_late_does_not_undo_our_commit(bucket: Bucket) -> None:
     unfed(bucket)
     await bucket.put({"a": b"old", "gone": b"1", "d/b": b"2"})

@@ -447,6 +447,19 @@ def test_w18_what_a_listing_says_counts_if_it_was_asked_for_after_all_was_settle
     assert not desk.outbox.claims("", after)
 
 
+def test_w18_a_directory_that_came_and_went_leaves_the_claim_to_its_name() -> None:
+    """There was a file of that name, which is still to be deleted, and there is one again."""
+    desk = Desk()
+    desk.settled("a")
+    desk.remove("a")
+    desk.outbox.hide("a")
+    desk.clock.advance(1)
+    assert desk.outbox.claim("a", desk.clock.now())
+    desk.create("a")
+    desk.restart()
+    assert desk.outbox.claim("a", desk.clock.now())
+
+
 def test_bytes_and_dates_that_change_while_they_are_sent_are_sent_again() -> None:
     desk = Desk()
     desk.upload(desk.create("a"))
