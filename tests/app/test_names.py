@@ -168,3 +168,33 @@ async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(
         assert await mount.tree() == {"moved": b"1", "new": b"4"}
     expected = {"run/1/moved": b"1", "run/1/new": b"4", "run/10/b": b"2", "c": b"3"}
     assert await bucket.files() == expected
+
+
+async def test_names_that_differ_by_little_or_look_like_something_else_are_names(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    names = [
+        "a", "A", "\N{LATIN SMALL LETTER E WITH ACUTE}", "e\N{COMBINING ACUTE ACCENT}", "x" * 255,
+        "new\nline", "tab\t", "a b ", "a#b", "a?b=c", "a%2Fb", "a\\b", "a+b&c;d", "[*]", "...", "~",
+    ]  # fmt: skip
+    async with bucket.mounted() as mount:
+        for name in names:
+            await mount.mkdir(name)
+            await mount.save(f"{name}/in", name.encode())
+            await mount.save(f"{name}/{name}", b"twice")
+        await mount.drained()
+    expected = {f"{name}/in": name.encode() for name in names}
+    expected |= {f"{name}/{name}": b"twice" for name in names}
+    assert await bucket.files() == expected
+    shown = expected | dict.fromkeys(names)
+    async with bucket.mounted(cache_dir=tmp_path / "another") as mount:
+        assert await mount.tree() == shown
+        await mount.mkdir("moved")
+        for name in names:
+            await mount.write(f"{name}/in", 0, b"written")
+            await mount.rename(name, f"moved/{name}")
+        await mount.drained()
+        moved = {f"moved/{path}": data for path, data in expected.items()}
+        moved |= {f"moved/{name}/in": b"written" + name.encode()[7:] for name in names}
+        assert await bucket.files() == moved
+        assert {path: data for path, data in (await mount.tree()).items() if data} == moved
