@@ -98,6 +98,7 @@ async def test_w23_a_file_that_is_told_takes_the_place_of_an_empty_directory_of_
         side.make_directory("sub2")
         side.ours.held.add("sub2/file")
         await side.tell(Ready())
+        await side.passes(TICK_S)
         side.remote.put(mine=b"theirs", sub2=b"theirs, too")
         told = side.told("mine", "sub2")
         await side.tell(told if is_clear else Changed({}, frozenset(told.entries)))
