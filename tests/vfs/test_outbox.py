@@ -484,3 +484,14 @@ def test_a_node_that_was_put_has_to_be_put_anew_where_it_moves_on_to() -> None:
     desk.outbox.delete("a", None, moved=node.fileid)
     desk.clock.advance(WINDOW_S)
     assert desk.depart() == []
+
+
+def test_what_is_wanted_again_is_not_taken_for_what_went_up_before() -> None:
+    desk = Desk()
+    node = desk.create("a")
+    goes_up = desk.outbox.stamp(node)
+    desk.rename("a", "b")
+    assert desk.outbox.stamp(node) == goes_up, "it is good for there, too"
+    desk.outbox.delete("b", None)  # it moved to a name that the Hub never hears of
+    desk.outbox.put("c", node, None)  # and back, perhaps written to meanwhile
+    assert desk.outbox.stamp(node) != goes_up
