@@ -284,6 +284,8 @@ class Flush:
             elif isinstance(outcome, ContentId):
                 self._outage.is_over()
                 self._moved.pop(fileid, None)
+                if file.version <= file.overlay.sent_version:
+                    continue  # it was emptied meanwhile, which needs no upload: the Hub is further
                 self._ready[fileid] = Flight(
                     file.node, file.stamp, outcome, file.mtime_ns, file.version
                 )
