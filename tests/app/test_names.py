@@ -1,13 +1,15 @@
 """Names in a bucket: saved over, moved, linked, kept here alone."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.vfs.node import FileType
-from tests.app.bucket import NAME, Bucket
+from tests.app.bucket import NAME, Bucket, eventually
 from tests.live.trees import noise
 
 BIG = noise(300_000, seed=6)
@@ -198,3 +200,26 @@ async def test_names_that_differ_by_little_or_look_like_something_else_are_names
         moved |= {f"moved/{name}/in": b"written" + name.encode()[7:] for name in names}
         assert await bucket.files() == moved
         assert {path: data for path, data in (await mount.tree()).items() if data} == moved
+
+
+async def test_a_bucket_and_a_folder_of_it_are_somebody_else_to_each_other(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"run/a": b"1", "c": b"3"})
+    fed: dict[str, Any] = {"poll_interval_s": 3600.0, "metadata_ttl_s": 3600.0}
+    async with (
+        bucket.mounted(**fed) as whole,
+        bucket.mounted(source=f"{NAME}/run", **fed) as folder,
+    ):
+        assert set(await whole.paths()) == {"run", "run/a", "c"}
+        assert set(await folder.paths()) == {"a"}
+        await folder.save("new", b"2")
+        await folder.drained()
+        await eventually(partial(whole.has, "run/new"), expected=True)
+        await whole.save("run/a", b"of the whole")
+        await folder.save("a", b"of the folder")
+        await whole.drained()
+        await folder.drained()
+    files = await bucket.files()
+    assert files["run/a"] == b"of the whole"
+    assert sorted(files.values()) == [b"2", b"3", b"of the folder", b"of the whole"]
