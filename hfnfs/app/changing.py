@@ -149,6 +149,7 @@ async def begun(
         hurry=parts.outbox.hurry,
     )
     conflicts = ToldConflicts(parts.aside)
+    parts.aside.when_shown_again = conflicts.shown_again
     local = Local(
         outbox=parts.outbox,
         overlay=parts.volume.data.overlay,

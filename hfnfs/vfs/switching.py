@@ -50,6 +50,6 @@ def _show_names(tree: Tree, directory: Directory, has: Mapping[bytes, RemoteEntr
     ]
     for node in unknown:
         directory.remove(node.name)
-    tree.nodes.drop(unknown)
+    tree.drop(unknown)
     for name, entry in has.items():
         tree.apply_found(directory, name, entry)
