@@ -102,6 +102,14 @@ class Shown:
         if home != directory.fileid:
             self.homes[node] = home
 
+    def drop_names(self, directory: Directory, files: Collection[Node]) -> None:
+        """Show files no more that may be there all the same."""
+        for file in files:
+            directory.remove(file.name)
+        if files:
+            self.drop(files)
+            self._touch(directory)
+
     def drop(self, files: Collection[Node]) -> None:
         """Know nothing of files that are shown no more, until they are listed again."""
         self.nodes.drop(files)

@@ -357,8 +357,8 @@ class Tree(Shown):
             if directory.children.get(node.name) is node:
                 self._update(node, entry)
         directory.put(draft.fresh)
-        if draft.says_something_new and directory.listed_at is not None:
-            self._touch(directory)  # else nobody has seen it otherwise
+        if draft.replaced or draft.gone or (draft.fresh and directory.listed_at is not None):
+            self._touch(directory)  # somebody may have seen it otherwise
 
     def _update(self, node: Node, entry: RemoteEntry) -> None:
         """Other bytes under the same name, and perhaps another date.

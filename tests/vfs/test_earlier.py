@@ -1,11 +1,14 @@
 """Who has a file open goes on with it, whatever others make of its name."""
 
+from contextlib import suppress
+
 import pytest
 
-from hfnfs.errors import StaleHandle
-from hfnfs.remote import Kind, RemoteEntry
+from hfnfs.errors import NoEntry, StaleHandle
+from hfnfs.remote import Kind, Listing, RemoteEntry
 from hfnfs.vfs import earlier
 from hfnfs.vfs.attributes import Wanted
+from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.switching import switch
 from tests.vfs.changing import MTIME_NS, Desk, Made
@@ -89,6 +92,37 @@ def test_a_file_whose_directory_others_remove_is_read_on(made: Made) -> None:
     assert handle.read(desk) == b"old"
     with pytest.raises(StaleHandle):
         desk.do(desk.writing.write, handle.node(desk), 0, b"x")
+
+
+@pytest.mark.parametrize("others_remove", [True, False])
+def test_its_directory_says_that_its_name_is_to_be_looked_up_again(
+    made: Made, others_remove: bool
+) -> None:
+    desk = made(d__a=b"old", d__b=b"1")
+    directory = desk.at("d")
+    desk.at("d/a")
+    before = directory.ctime_ns
+    if others_remove:
+        del desk.hub["d/a"]
+    else:
+        desk.hub["d/a"] = b"newer"
+    desk.clock.advance(TTL_S + 1)
+    with suppress(NoEntry):
+        desk.at("d/a")
+    assert isinstance(directory, Directory)
+    assert directory.listed_at is None, "it was only asked for that name"
+    assert directory.ctime_ns > before
+
+
+def test_what_a_switch_makes_of_a_directory_that_was_dropped_meanwhile(made: Made) -> None:
+    desk, handle = opened(made)
+    root = desk.tree.root
+    desk.tree.forget(root)
+    before = root.ctime_ns
+    desk.hub["a"] = b"newer"
+    switch(desk.tree, {root.fileid: Listing("", desk.entries(""))})
+    assert root.ctime_ns > before
+    assert (handle.read(desk), desk.read("a")) == (b"old", b"newer")
 
 
 def test_a_file_that_was_dropped_is_the_same_again_if_it_is_listed_as_it_was(made: Made) -> None:
