@@ -158,6 +158,19 @@ async def test_df_shows_the_quota_and_what_is_left_of_it(bucket: Bucket) -> None
         await mount.save("b", bytes(700))
 
 
+async def test_the_quota_holds_also_for_what_was_sent_since_the_bucket_was_asked(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": bytes(300)})
+    async with bucket.mounted(quota_bytes=1000, poll_interval_s=0.0) as mount:
+        await mount.save("b", bytes(600))
+        await mount.drained()
+        assert (await mount.client.fsstat(mount.root)).fbytes == 100
+        with pytest.raises(NotOk) as refused:
+            await mount.write("b", 600, bytes(101))
+        assert refused.value.status is Status.DQUOT
+
+
 async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(
     bucket: Bucket, tmp_path: Path
 ) -> None:
