@@ -30,8 +30,9 @@ from typing import Final, NamedTuple
 
 from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
+from hfnfs.disk.headroom import Headroom
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
-from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
+from hfnfs.disk.snapshot import Snapshot, copy_staged, is_allocated, pwrite_all, sync_bytes
 from hfnfs.disk.sweep import SNAPSHOTS, Swept, staged_name, sweep
 from hfnfs.errors import CacheUnusable, FileTooLarge, HfnfsError, NoSpace, TryLater
 
@@ -71,7 +72,8 @@ class Staging:
     """The staged files of one volume: `open` first, `close` last.
 
     Beyond `bytes_max` (None: no bound) writers are told TryLater; so they are when all of the
-    `descriptors_max` files that may be open have unsynced bytes.
+    `descriptors_max` files that may be open have unsynced bytes, and when the disk is full while
+    `can_free` says that something of what is staged can go.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Staging:
         self.failed_syncs = 0  # so far
         self._doubts = Doubts()
         self.when_freed: Callable[[], None] = lambda: None  # a copy is gone; from any thread
+        self.can_free: Callable[[], bool] = lambda: False
+        self._headroom = Headroom()
         self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
         self._snapshots = 0  # made so far
         self._names_made = self._names_synced = 0
@@ -103,6 +107,7 @@ class Staging:
         with disk_errors(self.directory):
             swept = sweep(self.directory, known, may_lack=may_lack)
             self._directory_fd = os.open(self.directory, _OPEN_DIRECTORY)
+            self._headroom.open(self._directory_fd)
             for fileid in swept.found:
                 self._adopt(fileid)
             os.fsync(self._directory_fd)
@@ -133,12 +138,21 @@ class Staging:
         if end > OFFSET_MAX:
             raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {end}")
         if not self.has_room(len(data)):
-            raise TryLater(f"{self.directory}: {self._bytes} bytes are staged already")
+            raise TryLater(f"{self.directory}: {self._bytes} bytes are staged, and no room is left")
         with self._using(fileid, create=True) as file:
+            if self._headroom.is_low(len(data)) and not is_allocated(file.fd, offset, end):
+                raise NoSpace(f"{self.path(fileid)}: the disk is nearly full")
             try:
                 pwrite_all(file.fd, data, offset)
+            except OSError as error:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                    self._headroom.refused()
+                    if self.can_free():
+                        raise TryLater(f"{self.path(fileid)}: {error.strerror}") from error
+                raise
             finally:
                 self._changed(fileid, file, offset, end)
+        self._headroom.taken(len(data))
         return len(data)
 
     def read(self, fileid: int, start: int, end: int) -> bytes:
@@ -182,6 +196,7 @@ class Staging:
             raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {size}")
         with self._using(fileid, create=True) as file:
             os.ftruncate(file.fd, size)
+            self._headroom.freed()
             with self._lock:
                 unsynced = self._unsynced.setdefault(fileid, Ranges())
                 before = unsynced.total
@@ -198,7 +213,12 @@ class Staging:
         return len(self._unsynced) > self._descriptors_max * _UNSYNCED_FILES_PART
 
     def has_room(self, count: int) -> bool:
-        """Whether so many bytes can be staged; if there are none yet, as many as one likes."""
+        """Whether so many bytes can be staged; if there are none yet, as many as one likes.
+
+        A full disk counts as long as something can be given up to make room.
+        """
+        if self._headroom.is_short(count) and self.can_free():
+            return False
         held = self._bytes + self._snapshot_bytes
         return self._bytes_max is None or not held or held + count <= self._bytes_max
 
@@ -253,6 +273,7 @@ class Staging:
         with disk_errors(self.directory):
             for path in aside:
                 path.unlink()
+            self._headroom.freed()
             os.fsync(self._directory_fd)
 
     def adopt(self, copy: Snapshot, fileid: int) -> None:
@@ -335,6 +356,7 @@ class Staging:
         with self._lock:
             self._snapshot_bytes += size
         if size < 0:
+            self._headroom.freed()
             self.when_freed()
 
     def _cut(self, fileid: int, at: int) -> CacheUnusable:
