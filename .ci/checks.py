@@ -17,6 +17,7 @@ PACKAGES = {
     "netbase": "/etc/protocols, which mount.nfs reads",
     "git": "works on a mount in the tests",
     "rsync": "likewise",
+    "vim-tiny": "likewise",
     "libnfs-utils": "nfs-ls, nfs-cat, nfs-cp: a second client",
     "libnfs-dev": "the benchmark's load generator",
     "gcc": "compiles it",

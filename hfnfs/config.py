@@ -50,7 +50,7 @@ class MountConfig:
     calls_in_flight_max: int = 256
 
     # Freshness of what can change (buckets): listings older than this are fetched again.
-    # It is also what the client is told to cache attributes for (actimeo).
+    # It is also what the client is told to cache attributes for at most.
     metadata_ttl_s: float = 10.0
     # Where the Hub does not tell what changes (all repos) it is asked so often whether anything
     # did; 0: never.

@@ -139,6 +139,10 @@ class RemoteEntryMissing(RemoteError):
     """The repo or bucket has no such file or directory (any more)."""
 
 
+class ContentMissing(RemoteEntryMissing):
+    """The bytes of a file are not to be had (any more), though it was listed with them."""
+
+
 class RateLimited(RemoteError):
     """The Hub asked us to slow down, and still does after we waited (429)."""
 

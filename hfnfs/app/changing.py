@@ -152,6 +152,7 @@ async def begun(
         hurry=parts.outbox.hurry,
     )
     conflicts = ToldConflicts(parts.aside)
+    parts.aside.when_shown_again = conflicts.shown_again
     local = Local(
         outbox=parts.outbox,
         overlay=parts.volume.data.overlay,
@@ -167,6 +168,7 @@ async def begun(
         flush, config.flush_shutdown_timeout_s, kept.staging.directory, parts.unsent_bytes
     )
     kept.state.start(pager.told)
+    kept.staging.can_free = partial(_can_free, means.writing, parts.volume.data)
     await pager.begin(kept.snapshot.meta.get(MetaKey.WRITE_VERIFIER))
     tasks.create_task(pager.run(), name="give up staged bytes")
     tasks.create_task(flush.run(), name="bring changes to the Hub")
@@ -174,3 +176,9 @@ async def begun(
         yield Begun(pager, flush, draining, conflicts)
     finally:
         await pager.end()
+
+
+def _can_free(writing: Writing, data: Data) -> bool:
+    """Whether something is staged that the Hub has, or that does not count any more."""
+    overlays = data.overlays.values()
+    return bool(writing.left) or any(each.staged and each.is_clean for each in overlays)

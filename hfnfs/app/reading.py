@@ -3,12 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 
+from hfnfs.app.changing import Begun
 from hfnfs.app.ground import Ground, cache_bytes_max
 from hfnfs.config import MountConfig
 from hfnfs.remote import Remote
 from hfnfs.transfer.blobs import BlobRemote
 from hfnfs.transfer.branch import Follow
-from hfnfs.transfer.durable import LocalPager
+from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
@@ -30,8 +31,8 @@ class Reading:
     volume: Volume
     tasks: asyncio.TaskGroup
 
-    def begin(self, local: LocalPager | None) -> RemotePager:
-        """Start what runs beside the serving; gives what meets needs. `local`: those of writers."""
+    def begin(self, begun: Begun | None) -> RemotePager:
+        """Start what runs beside the serving; gives what meets needs. `begun`: for who writes."""
         ground, far = self.ground, self.ground.far
         verifier = Verifier(ground.extents)
         listings = self._listings()
@@ -39,13 +40,13 @@ class Reading:
         self.tasks.create_task(verifier.run(), name="verify what has come")
         if far.prepare is not None:
             self.tasks.create_task(far.prepare(), name="be ready for the first read")
-        self._follow(listings)
+        self._follow(listings, begun)
         return RemotePager(
             fetcher=self._fetcher(verifier.watched()),
             listings=listings,
             extents=ground.extents,
             tasks=self.tasks,
-            local=local,
+            local=None if begun is None else begun.pager,
         )
 
     def _remote(self) -> Remote:
@@ -65,14 +66,16 @@ class Reading:
             stall_timeout_s=self.config.stall_timeout_s,
         )
 
-    def _follow(self, listings: Listings) -> None:
+    def _follow(self, listings: Listings, begun: Begun | None) -> None:
         """Show what others change, unless what is mounted is one commit for ever."""
         far, config, volume = self.ground.far, self.config, self.volume
         rhythm = Rhythm(
             config.poll_interval_s, config.poll_listing_concurrency, far.clock, asyncio.sleep
         )
         if far.bucket is not None:
-            changes = far.bucket.changes
+            changes: Changes = far.bucket.changes
+            if begun is not None:
+                changes = begun.flush.overhearing(changes)
             poll = Poll(far.remote, volume, listings, changes=changes, rhythm=rhythm)
             self.tasks.create_task(poll.run(), name="follow what others change")
         if far.branch is not None:

@@ -80,7 +80,7 @@ async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]
     ):
         volume = _fixed_volume(config, ground) if written is None else written.volume
         export = Export(volume, HandleMaker(ground.state.key, ground.state.id))
-        pager = Reading(config, ground, volume, tasks).begin(begun and begun.pager)
+        pager = Reading(config, ground, volume, tasks).begin(begun)
         waiting = Waiting(
             pager,
             attempts_max=config.attempts_max,

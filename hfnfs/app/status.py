@@ -1,5 +1,6 @@
 """What a running mount says of itself, and does, when it is asked through its control socket."""
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from hfnfs.vfs.outbox import Pending
 
 if TYPE_CHECKING:
     from hfnfs.app.changing import Begun, Parts
+
+_log = logging.getLogger(__name__)
 
 PENDING_TOLD_MAX: Final = 1000
 CONFLICTS_TOLD_MAX: Final = 1000
@@ -42,6 +45,14 @@ class ToldConflicts:
         ours = self._inner.set_directory_aside(path, theirs)
         self.told.append(Conflict(path, ours))
         return ours
+
+    def shown_again(self, path: str, ours: str) -> None:
+        """What somebody replaced or removed is written to here all the same, and shown again."""
+        if ours == path:
+            _log.warning("%s was deleted on the Hub and is written to here: it stays", path)
+        else:
+            _log.warning("%s was open here and changed on the Hub: ours is now %s", path, ours)
+            self.told.append(Conflict(path, ours))
 
     def give_way(self, path: str, theirs: RemoteEntry) -> None:
         """Show theirs again where we had removed it."""

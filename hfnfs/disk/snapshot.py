@@ -118,6 +118,14 @@ def copy_staged(source: int, target: int, own: Ranges, size: int) -> None:
             _copy(source, target, data_start, data_end)
 
 
+def is_allocated(fd: int, start: int, end: int) -> bool:
+    """Whether [start, end) was written before, so that it takes no more room to write it again.
+
+    As far as the file system tells: where blocks are never written over (btrfs) it does.
+    """
+    return list(_data(fd, start, end)) == [(start, end)]
+
+
 def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of data; a disk that fills up half-way ends in OSError."""
     written = os.pwrite(fd, data, offset)

@@ -30,17 +30,15 @@ from typing import Final, NamedTuple
 
 from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
+from hfnfs.disk.headroom import Headroom
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.schema import PieceRecord
-from hfnfs.disk.snapshot import Snapshot, copy_staged, pwrite_all, sync_bytes
+from hfnfs.disk.snapshot import Snapshot, copy_staged, is_allocated, pwrite_all, sync_bytes
+from hfnfs.disk.staged_file import StagedFile
 from hfnfs.disk.sweep import SNAPSHOTS, Swept, staged_name, sweep
 from hfnfs.errors import CacheUnusable, FileTooLarge, HfnfsError, NoSpace, TryLater
 
 DESCRIPTORS_MAX: Final = 256
-# What is written to one file at a time, at most, for it to be kept elsewhere before it is synced:
-# more is written faster once than twice.
-_LITTLE_BYTES_MAX: Final = 32 * 1024
-_LITTLE_PARTS_MAX: Final = 16
 # The others stay for those that are read, and are written while this is mended.
 _UNSYNCED_FILES_PART: Final = 0.75
 _BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
@@ -58,26 +56,12 @@ class Usage(NamedTuple):
     unsynced_bytes: int
 
 
-class _File:
-    """A staged file."""
-
-    __slots__ = ("bytes", "fd", "fresh", "is_gone", "number", "syncing", "users")
-
-    def __init__(self) -> None:
-        self.fd = -1  # while it is not open
-        self.fresh = Ranges()  # of what is unsynced: what is nowhere else either
-        self.users = 0  # calls that work with the descriptor just now
-        self.bytes = 0  # on disk
-        self.number = 0  # of its creation by this process; 0: before
-        self.is_gone = False  # unlinked; closed by its last user
-        self.syncing = threading.Lock()  # or one caller would hear of a failure, another not
-
-
 class Staging:
     """The staged files of one volume: `open` first, `close` last.
 
     Beyond `bytes_max` (None: no bound) writers are told TryLater; so they are when all of the
-    `descriptors_max` files that may be open have unsynced bytes.
+    `descriptors_max` files that may be open have unsynced bytes, and when the disk is full while
+    `can_free` says that something of what is staged can go.
     """
 
     def __init__(
@@ -88,13 +72,15 @@ class Staging:
         self._descriptors_max = descriptors_max
         self._directory_fd = -1
         self._lock = threading.Lock()
-        self._files: dict[int, _File] = {}
-        self._open: OrderedDict[int, _File] = OrderedDict()  # longest unused first
+        self._files: dict[int, StagedFile] = {}
+        self._open: OrderedDict[int, StagedFile] = OrderedDict()  # longest unused first
         self._unsynced: dict[int, Ranges] = {}  # longest waiting first; empty: its name, its end
         self._being_synced: Counter[int] = Counter()
         self.failed_syncs = 0  # so far
         self._doubts = Doubts()
         self.when_freed: Callable[[], None] = lambda: None  # a copy is gone; from any thread
+        self.can_free: Callable[[], bool] = lambda: False
+        self._headroom = Headroom()
         self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
         self._snapshots = 0  # made so far
         self._names_made = self._names_synced = 0
@@ -109,6 +95,7 @@ class Staging:
         with disk_errors(self.directory):
             swept = sweep(self.directory, known, may_lack=may_lack)
             self._directory_fd = os.open(self.directory, _OPEN_DIRECTORY)
+            self._headroom.open(self._directory_fd)
             for fileid in swept.found:
                 self._adopt(fileid)
             os.fsync(self._directory_fd)
@@ -139,12 +126,21 @@ class Staging:
         if end > OFFSET_MAX:
             raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {end}")
         if not self.has_room(len(data)):
-            raise TryLater(f"{self.directory}: {self._bytes} bytes are staged already")
+            raise TryLater(f"{self.directory}: {self._bytes} bytes are staged, and no room is left")
         with self._using(fileid, create=True) as file:
+            if self._headroom.is_low(len(data)) and not is_allocated(file.fd, offset, end):
+                raise NoSpace(f"{self.path(fileid)}: the disk is nearly full")
             try:
                 pwrite_all(file.fd, data, offset)
+            except OSError as error:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                    self._headroom.refused()
+                    if self.can_free():
+                        raise TryLater(f"{self.path(fileid)}: {error.strerror}") from error
+                raise
             finally:
                 self._changed(fileid, file, offset, end)
+        self._headroom.taken(len(data))
         return len(data)
 
     def read(self, fileid: int, start: int, end: int) -> bytes:
@@ -180,11 +176,10 @@ class Staging:
             file = self._files.get(fileid)
             if file is None or self._being_synced[fileid] or self._doubts.why(fileid) is not None:
                 return None
-            fresh = file.fresh
-            if fresh.total > _LITTLE_BYTES_MAX or len(fresh) > _LITTLE_PARTS_MAX:
+            if not file.is_little:
                 return None
         written = []
-        for start, end in fresh:
+        for start, end in file.fresh:
             data = self.read_resident(fileid, start, end)
             if data is None:
                 return None
@@ -221,6 +216,7 @@ class Staging:
             raise FileTooLarge(f"{self.path(fileid)}: no file reaches as far as {size}")
         with self._using(fileid, create=True) as file:
             os.ftruncate(file.fd, size)
+            self._headroom.freed()
             with self._lock:
                 unsynced = self._unsynced.setdefault(fileid, Ranges())
                 before = unsynced.total
@@ -238,7 +234,12 @@ class Staging:
         return len(self._unsynced) > self._descriptors_max * _UNSYNCED_FILES_PART
 
     def has_room(self, count: int) -> bool:
-        """Whether so many bytes can be staged; if there are none yet, as many as one likes."""
+        """Whether so many bytes can be staged; if there are none yet, as many as one likes.
+
+        A full disk counts as long as something can be given up to make room.
+        """
+        if self._headroom.is_short(count) and self.can_free():
+            return False
         held = self._bytes + self._snapshot_bytes
         return self._bytes_max is None or not held or held + count <= self._bytes_max
 
@@ -294,6 +295,7 @@ class Staging:
         with disk_errors(self.directory):
             for path in aside:
                 path.unlink()
+            self._headroom.freed()
             os.fsync(self._directory_fd)
 
     def adopt(self, copy: Snapshot, fileid: int) -> None:
@@ -378,6 +380,7 @@ class Staging:
         with self._lock:
             self._snapshot_bytes += size
         if size < 0:
+            self._headroom.freed()
             self.when_freed()
 
     def _cut(self, fileid: int, at: int) -> CacheUnusable:
@@ -385,11 +388,11 @@ class Staging:
 
     def _adopt(self, fileid: int) -> None:
         status = os.stat(staged_name(fileid), dir_fd=self._directory_fd, follow_symlinks=False)
-        file = self._files[fileid] = _File()
+        file = self._files[fileid] = StagedFile()
         file.bytes = status.st_blocks * _BYTES_A_DISK_BLOCK
         self._bytes += file.bytes
 
-    def _changed(self, fileid: int, file: _File, start: int, end: int) -> None:
+    def _changed(self, fileid: int, file: StagedFile, start: int, end: int) -> None:
         """Note that [start, end) may have changed. After the fact: a sync must not miss it."""
         on_disk = os.fstat(file.fd).st_blocks * _BYTES_A_DISK_BLOCK
         with self._lock:
@@ -402,11 +405,11 @@ class Staging:
             file.fresh.add(start, end)
             self.unsynced_bytes += unsynced.total - before
 
-    def _count(self, file: _File, on_disk: int) -> None:
+    def _count(self, file: StagedFile, on_disk: int) -> None:
         self._bytes += on_disk - file.bytes
         file.bytes = on_disk
 
-    def _bring_to_disk(self, fileid: int, file: _File, taken: Ranges) -> None:
+    def _bring_to_disk(self, fileid: int, file: StagedFile, taken: Ranges) -> None:
         """Sync what was `taken` from the unsynced; what fails is in doubt."""
         error: HfnfsError | None = None
         try:
@@ -435,7 +438,7 @@ class Staging:
                 self._names_synced = made
 
     @contextmanager
-    def _using(self, fileid: int, *, create: bool) -> Iterator[_File]:
+    def _using(self, fileid: int, *, create: bool) -> Iterator[StagedFile]:
         """The file, open within the block."""
         try:
             with self._lock:
@@ -451,7 +454,7 @@ class Staging:
             with disk_errors(self.path(fileid)):  # only now: a path costs as much as a write
                 raise
 
-    def _acquired(self, fileid: int, *, create: bool) -> _File:
+    def _acquired(self, fileid: int, *, create: bool) -> StagedFile:
         file = self._files.get(fileid)
         if file is None and not create:
             raise CacheUnusable(f"{self.path(fileid)}: nothing is staged there")
@@ -459,7 +462,7 @@ class Staging:
             self._make_room()
             fd = self._opened(fileid, _OPEN_NEW if file is None else _OPEN_FILE)
             if file is None:
-                file = self._files[fileid] = _File()
+                file = self._files[fileid] = StagedFile()
                 self._names_made += 1
                 file.number = self._names_made
                 self._unsynced[fileid] = Ranges()

@@ -60,7 +60,7 @@ def sweep(directory: Path, known: Collection[int], *, may_lack: bool) -> Swept:
             elif entry.name not in {SNAPSHOTS, LOST}:
                 strange.append(entry.name)
     if removed:
-        _log.info("%d files were written to and never synced: removed", len(removed))
+        _log.info("removed staged files that were never synced: %d", len(removed))
     lost = _moved_away(directory, strange)
     return Swept(frozenset(found), wanted - found, frozenset(removed), lost)
 

@@ -49,6 +49,10 @@ _TIMEO = 600
 # A read-only mount whose server is gone answers EIO after timeo * (retrans + 1) instead of
 # hanging every process that looks at it: no write can be lost by it.
 _RETRANS = 2
+# By a directory's attributes a client knows whether its names are still those of the same files. A
+# file that others replaced is another one from then on, so this is how long after that an open may
+# still give the one from before.
+_DIRECTORY_CACHED_S_MAX = 1
 
 
 def mount_options(target: NfsTarget, system: System) -> str:
@@ -60,8 +64,7 @@ def mount_options(target: NfsTarget, system: System) -> str:
         f"mountport={target.port}",
         f"rsize={TRANSFER_BYTES_MAX}",
         f"wsize={TRANSFER_BYTES_MAX}",
-        # Rounded down: what the user was promised as freshness is not stretched. 0: no caching.
-        f"actimeo={int(target.attributes_cached_s)}",
+        *_cached(target.attributes_cached_s),
         "nosuid",
         "nodev",
     ]
@@ -81,6 +84,21 @@ def mount_options(target: NfsTarget, system: System) -> str:
         "noacl",  # nor an NFSACL program: do not probe for it
     ]
     return ",".join([*both, *linux, *(["ro"] if target.read_only else [])])
+
+
+def _cached(attributes_s: float) -> list[str]:
+    """For how long a client may rely on attributes (all that actimeo stands for); 0: not at all.
+
+    Rounded down: what the user was promised as freshness is not stretched.
+    """
+    file_s = int(attributes_s)
+    directory_s = min(file_s, _DIRECTORY_CACHED_S_MAX)
+    return [
+        f"acregmin={file_s}",
+        f"acregmax={file_s}",
+        f"acdirmin={directory_s}",
+        f"acdirmax={directory_s}",
+    ]
 
 
 def mount_argv(

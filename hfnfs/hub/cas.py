@@ -5,12 +5,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from hfnfs.errors import (
+    ContentMissing,
     Forbidden,
     HfnfsError,
     NotAuthenticated,
     RateLimited,
     RemoteCorrupt,
-    RemoteEntryMissing,
     RemoteError,
     RemoteUnavailable,
     UsageError,
@@ -156,7 +156,7 @@ class Cas:
         kinds: dict[int, tuple[type[RemoteError], str]] = {
             401: (NotAuthenticated, "the storage does not take the Hub's token"),
             403: (Forbidden, "the storage does not give it to this token"),
-            404: (RemoteEntryMissing, "the storage does not know it"),
+            404: (ContentMissing, "the storage does not know it"),
             429: (RateLimited, "too many requests, even after waiting"),
         }
         default = (RemoteUnavailable if status >= 500 else RemoteError, f"refused with {status}")

@@ -10,7 +10,13 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from hfnfs.errors import RemoteCorrupt, RemoteUnavailable, WireError
+from hfnfs.errors import (
+    ContentMissing,
+    RemoteCorrupt,
+    RemoteEntryMissing,
+    RemoteUnavailable,
+    WireError,
+)
 from hfnfs.hub.api import Api
 from hfnfs.hub.cas import Cas
 from hfnfs.hub.http import Answer, Cut, Http, Request, Stream, is_worth_a_retry
@@ -198,6 +204,8 @@ class PlainContent:
                         yield piece
             except Cut as error:
                 await failures.note(error, offset)
+            except RemoteEntryMissing as error:
+                raise ContentMissing(str(error)) from error
 
     async def _pieces(
         self, content: ContentId, start: int, end: int

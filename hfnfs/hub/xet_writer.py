@@ -121,6 +121,11 @@ class Job:
         except _HF_XET_ERRORS as error:
             self.abort()  # what else it had begun
             raise xet_failure(error, self._target.name) from error
+        finally:
+            # It knows our _note: the two would keep each other for ever, with all that hf_xet
+            # had in memory for it, and no collector sees through hf_xet.
+            with self._lock:
+                self._commit = None
 
     def abort(self) -> None:
         """End `run` soon; nothing reads the files any more once it has ended."""

@@ -46,13 +46,13 @@ class BucketRoutes:
         router.add_put(f"{api}/settings", self.bucket_settings)
         router.add_post("/api/repos/move", self.bucket_move)
         router.add_get(f"{api}/tree", self.bucket_tree)
-        router.add_get(f"{api}/tree/{{prefix:.*}}", self.bucket_tree)
+        router.add_get(f"{api}/tree/{{prefix:(?s:.*)}}", self.bucket_tree)
         router.add_post(f"{api}/paths-info", self.bucket_paths_info)
         router.add_post(f"{api}/batch", self.bucket_batch)
         router.add_get(f"{api}/events", self.bucket_events)
         router.add_get(f"{api}/xet-read-token", self.bucket_read_token)
         router.add_get(f"{api}/xet-write-token", self.bucket_write_token)
-        router.add_get("/buckets/{namespace}/{name}/resolve/{path:.+}", self.bucket_resolve)
+        router.add_get("/buckets/{namespace}/{name}/resolve/{path:(?s:.+)}", self.bucket_resolve)
 
     async def bucket_list(self, request: web.Request) -> web.Response:
         """GET /api/buckets/{namespace}."""

@@ -41,12 +41,12 @@ class RepoRoutes:
             router.add_get(f"{api}/refs", self.repo_refs)
             router.add_get(f"{api}/revision/{_REVISION}", self.repo_info)
             router.add_get(f"{api}/tree/{_REVISION}", self.repo_tree)
-            router.add_get(f"{api}/tree/{_REVISION}/{{path:.*}}", self.repo_tree)
+            router.add_get(f"{api}/tree/{_REVISION}/{{path:(?s:.*)}}", self.repo_tree)
             router.add_post(f"{api}/paths-info/{_REVISION}", self.repo_paths_info)
             router.add_get(f"{api}/xet-read-token/{_REVISION}", self.xet_read_token)
             router.add_get(api, self.repo_info)
             for kind in ("{kind:datasets|spaces}/", ""):
-                route = f"/{kind}{name}/resolve/{_REVISION}/{{path:.+}}"
+                route = f"/{kind}{name}/resolve/{_REVISION}/{{path:(?s:.+)}}"
                 router.add_get(route, self.resolve)
 
     async def repo_info(self, request: web.Request) -> web.Response:

@@ -1,5 +1,8 @@
 """What is exported: a volume, and what is remembered so that hot calls find it at once."""
 
+from collections.abc import Collection
+from itertools import islice
+
 from hfnfs.nfs3.handle import HandleMaker
 from hfnfs.nfs3.pages import Pages
 from hfnfs.rpc.message import AuthSys
@@ -8,7 +11,7 @@ from hfnfs.vfs.node import Look, Node
 from hfnfs.vfs.volume import Volume
 
 # Sealing a handle takes about 1 us; to remember it, its node and the packed attributes takes some
-# 400 bytes. A client works with some thousands at a time, so a store that is full is emptied.
+# 400 bytes. A client works with some thousands at a time: half of a full store is given up.
 HANDLES_KEPT_MAX = 1 << 16
 # Callers and looks of nodes whose ACCESS is remembered: few of either at a time.
 ACCESSES_KEPT_MAX = 1024
@@ -30,6 +33,7 @@ class Export:
         self._handle_of: dict[Node, bytes] = {}
         self._access_of: dict[tuple[Caller, Look], int] = {}
         volume.tree.when_gone.append(self._forget)
+        volume.tree.nodes.earlier.in_use = self._handle_of.__contains__
 
     def node(self, handle: bytes) -> Node:
         """Give the node a client means. Raises BadHandle, StaleHandle, NotYet."""
@@ -71,19 +75,16 @@ class Export:
     def _remember(self, handle: bytes, node: Node) -> None:
         self._forget_one(node)  # one handle of a node, so that it is all of it
         if len(self._node_of) >= HANDLES_KEPT_MAX:
-            for known in self._handle_of:
+            oldest = list(islice(self._handle_of, HANDLES_KEPT_MAX // 2))
+            for known in oldest:
                 known.unpack()
-            self._forget(None)
+            self._forget(oldest)
         self._node_of[handle] = node
         self._handle_of[node] = handle
 
-    def _forget(self, node: Node | None) -> None:
-        """A node is gone; None: many are."""
-        if node is not None:
+    def _forget(self, nodes: Collection[Node]) -> None:
+        for node in nodes:
             self._forget_one(node)
-            return
-        self._node_of.clear()
-        self._handle_of.clear()
 
     def _forget_one(self, node: Node) -> None:
         handle = self._handle_of.pop(node, None)

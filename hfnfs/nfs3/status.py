@@ -74,6 +74,8 @@ STATUS_OF: dict[type[HfnfsError], Status] = {
     errors.RevisionMissing: Status.IO,
     # Shown once and gone since: STALE makes a client look the path up again (Linux does).
     errors.RemoteEntryMissing: Status.STALE,
+    # But the file is there; at STALE a client would drop what it has still to write to it.
+    errors.ContentMissing: Status.IO,
     errors.RateLimited: Status.JUKEBOX,
     errors.RemoteUnavailable: Status.IO,
     errors.RemoteCorrupt: Status.IO,

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 
+from hfnfs.clock import Clock
 from hfnfs.errors import HfnfsError, RemoteError
-from hfnfs.remote import ContentId, Kind, RemoteEntry, WritableRemote
+from hfnfs.remote import ContentId, Kind, Put, RemoteEntry, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.batch import Verdict
+from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.outage import SILENT
-from hfnfs.transfer.standing import directories_above, files_below, standing
+from hfnfs.transfer.standing import Standing, directories_above, files_below
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.outbox import Entry, Flight, Outbox
@@ -70,10 +72,15 @@ class Local(NamedTuple):
 class Commits:
     """Sends batches; one at a time."""
 
-    def __init__(self, remote: WritableRemote, local: Local) -> None:
+    def __init__(self, remote: WritableRemote, local: Local, clock: Clock) -> None:
         self._remote = remote
         self._local = local
+        self._standing = Standing(remote, clock)
         self.conflicts = 0  # so far
+
+    def overhearing(self, changes: Changes) -> Changes:
+        """The same feed of what others change, from which is learned what need not be asked."""
+        return self._standing.directories.overhearing(changes)
 
     async def send(self, chosen: Sequence[tuple[Entry, Flight]]) -> None:
         """Bring it about that the Hub has these, and take note of what became of each.
@@ -108,7 +115,7 @@ class Commits:
         paths = [entry.path for entry in entries]
         puts = {entry.path for entry in entries if entry.node is not None}
         above = sorted({one for path in puts for one in directories_above(path)} - set(paths))
-        now = await standing(self._remote, [*paths, *above], puts)
+        now = await self._standing.of([*paths, *above], puts)
         own = await self._own_directories(now)
         self._set_directories_aside(now, above)
         sent = []
@@ -172,6 +179,8 @@ class Commits:
         operations = batch.operations(entries, self._local.outbox)
         if not operations:
             return
+        made = (operation.path for operation in operations if isinstance(operation, Put))
+        self._standing.directories.told(made)
         try:
             failures = await self._remote.commit(operations)
         except RemoteError as error:

@@ -25,6 +25,7 @@ from hfnfs.transfer import batch
 from hfnfs.transfer.batch import LARGE_BYTES, Sized
 from hfnfs.transfer.commits import Commits, Local
 from hfnfs.transfer.copies import Source
+from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.outage import SILENT, Outage
 from hfnfs.transfer.uploads import Outcome, Uploads
 from hfnfs.vfs.node import Node
@@ -61,7 +62,7 @@ class Flush:
         self._uploads = uploads
         self._local = local
         self._clock = clock
-        self._commits = Commits(remote, local)
+        self._commits = Commits(remote, local, clock)
         self._outage = Outage(clock)
         self._going: set[int] = set()  # fileids
         self._ready: dict[int, Flight] = {}  # by fileid: uploaded, to be given its name
@@ -88,6 +89,10 @@ class Flush:
         self._hurried_at = self._clock.now()
         self._outage.cut()
         self._woken.set()
+
+    def overhearing(self, changes: Changes) -> Changes:
+        """The same feed of what others change, from which is learned what need not be asked."""
+        return self._commits.overhearing(changes)
 
     def wake(self) -> None:
         """Look again at what is due."""
@@ -279,6 +284,8 @@ class Flush:
             elif isinstance(outcome, ContentId):
                 self._outage.is_over()
                 self._moved.pop(fileid, None)
+                if file.version <= file.overlay.sent_version:
+                    continue  # it was emptied meanwhile, which needs no upload: the Hub is further
                 self._ready[fileid] = Flight(
                     file.node, file.stamp, outcome, file.mtime_ns, file.version
                 )

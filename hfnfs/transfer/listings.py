@@ -178,9 +178,16 @@ class Listings:
                 raise
 
     async def _list_now(self, fileid: int) -> _Answer:
-        """List and show."""
+        """List and show; anew if it, or a directory above, was renamed meanwhile."""
+        while True:
+            answer = await self._list_where_it_is(fileid)
+            if answer is not None:
+                return answer
+
+    async def _list_where_it_is(self, fileid: int) -> _Answer | None:
+        """List and show; None: what was listed is not that directory any more."""
         directory = self._directory(fileid)
-        asked_at = self._clock.now()
+        asked_at, path = self._clock.now(), self._tree.path(directory)
         try:
             listing = await self._ask(directory, asked_at)
         except UNREACHABLE as error:
@@ -188,13 +195,14 @@ class Listings:
             if directory.listed_at is not None:
                 # What is shown is no older, and has in it what was changed here.
                 directory.listed_at = self._clock.now()
-            elif isinstance(error, RecalledListing):
-                await self._show(fileid, error.listing, -inf)
-            else:
+            elif not isinstance(error, RecalledListing):
                 raise
+            elif not await self._show(fileid, path, error.listing, -inf):
+                return None
             return _Answer(asked_at, error)
-        await self._show(fileid, listing, asked_at)
-        return _Answer(asked_at, None)
+        return (
+            _Answer(asked_at, None) if await self._show(fileid, path, listing, asked_at) else None
+        )
 
     async def _ask(self, directory: Directory, asked_at: float) -> Listing:
         """What the far side has in a directory; nothing if it has none that must be shown."""
@@ -216,13 +224,21 @@ class Listings:
         ours = self._tree.ours
         return ours is not None and directory in ours.local
 
-    async def _show(self, fileid: int, listing: Listing, asked_at: float) -> None:
-        for _ in self._tree.applying(self._directory(fileid), listing, asked_at):
+    async def _show(self, fileid: int, path: str, listing: Listing, asked_at: float) -> bool:
+        """Show a listing of what was at `path`; False: the directory is not there any more."""
+        directory = self._directory(fileid)
+        if self._tree.path(directory) != path:
+            return False
+        for _ in self._tree.applying(directory, listing, asked_at):
             self._slices += 1
             if self._slices % _SLICES_BETWEEN_FREEZES == 0:
                 gc.freeze()
             await asyncio.sleep(0)  # others are served in between
+            if self._tree.path(directory) != path:
+                self._tree.discard(directory)
+                return False
         self._tree.trim()
+        return True
 
     async def _find_in_turn(self, batch: _Batch) -> RemoteError | None:
         async with batch.turn:
@@ -255,6 +271,8 @@ class Listings:
                 raise
             found, asked_at = error.found if isinstance(error, RecalledNames) else {}, -inf
         directory = self._directory(batch.directory)
+        if self._tree.path(directory) != base:  # renamed: the answer is about other names
+            return await self._find_now(batch)
         if paths and (found is None or any(path not in found for path in paths.values())):
             return (await self._list(batch.directory)).failure  # it tells all about them
         for name, path in paths.items():

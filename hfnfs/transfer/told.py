@@ -91,7 +91,11 @@ class Told:
         name = text.encode()
         shown = directory.children.get(name)
         if isinstance(shown, Directory):
-            return  # a bucket may have "a" and "a/b": the folder is shown
+            # A bucket may have "a" and "a/b": the folder is shown. One of which the far side has
+            # nothing may have to give way, which a listing decides.
+            if self._is_local(shown) and _may_be_file(told):
+                self._ask(directory)
+            return
         if self._is_asking(directory.fileid):
             self._ask(directory)  # the answer on its way may be the older one
         if shown is None and directory.listed_at is None and name not in directory.asked:
@@ -137,6 +141,10 @@ class Told:
     def _is_local(self, shown: Node | None) -> bool:
         ours = self._tree.ours
         return ours is not None and shown is not None and shown in ours.local
+
+
+def _may_be_file(told: _Told) -> bool:
+    return told.entry.kind is Kind.FILE if told.entry is not None else not told.is_clear
 
 
 def _shows(directory: Directory, name: bytes, told: _Told) -> bool:

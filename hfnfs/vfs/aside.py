@@ -3,11 +3,14 @@
 import re
 import socket
 import time
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from hfnfs.errors import StaleHandle
 from hfnfs.remote import RemoteEntry
 from hfnfs.vfs.directory import Directory
+from hfnfs.vfs.earlier import EarlierFile
 from hfnfs.vfs.means import Means
 from hfnfs.vfs.naming import Naming
 from hfnfs.vfs.node import Node
@@ -22,9 +25,12 @@ class Aside:
     """Settles conflicts."""
 
     def __init__(self, means: Means, outbox: Outbox, naming: Naming) -> None:
-        self._tree, self._ours, _, _, self._journal, self._clock = means
+        self._tree, self._ours, writing, _, self._journal, self._clock = means
         self._outbox = outbox
         self._naming = naming
+        # Called with the path that is theirs, or is gone there, and that of ours.
+        self.when_shown_again: Callable[[str, str], None] = lambda _path, _ours: None
+        writing.show_again = self.show_again
 
     def set_aside(self, path: str, theirs: RemoteEntry) -> str | None:
         """Both changed it: ours gets another name beside it, theirs has the name from now on.
@@ -74,6 +80,26 @@ class Aside:
         if isinstance(home, Directory):
             self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
         self._journal.submit()
+
+    def show_again(self, file: EarlierFile) -> None:
+        """Somebody has replaced or removed a file that is written to: ours is shown as well.
+
+        Under its own name if that is free, else beside theirs. Raises StaleHandle (there is no
+        such directory any more), NotYet.
+        """
+        self._journal.require_room()
+        home = file.parent
+        if home is None or self._tree.node_by_fileid(home.fileid) is not home:
+            raise StaleHandle(f"{file!r} was removed with its directory")
+        path = self._tree.path(file)
+        if self._naming.found(home, file.name) is not None:
+            file.name = self._conflict_name(home, file.name)
+        file.is_shown = True
+        self._tree.nodes.add_earlier(file)
+        self._naming.show(home, file)
+        self._tree.stamp(file)
+        self._journal.submit()
+        self.when_shown_again(path, self._tree.path(file))
 
     def _conflict_name(self, home: Directory, name: bytes) -> bytes:
         host = _NOT_IN_A_NAME.sub("-", socket.gethostname())[:40]

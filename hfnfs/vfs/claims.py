@@ -52,17 +52,18 @@ class Claims:
         directory, _, name = path.rpartition("/")
         if path not in self._hidden:
             self._let_go(directory, name)
-        now = self._clock.now()
-        self._settled.setdefault(directory, {})[name] = now
-        self._settled_order.append((now, directory, name))
-        self._forget_old(now)
+        self._remember(directory, name)
 
     # ------------------------------------------------- directories that we removed
 
     def hide(self, directory: str) -> bool:
-        """Show no such directory while a file below is to be deleted; whether one is."""
-        if not self._doomed[directory]:
-            self.settle(directory)
+        """Show no such directory while a file below is to be deleted; whether one is.
+
+        If none is, the name may still be in the outbox: a file was there before the directory.
+        """
+        if not self.is_doomed(directory):
+            above, _, name = directory.rpartition("/")
+            self._remember(above, name)
             return False
         self._hidden.add(directory)
         self.hold(directory)
@@ -90,6 +91,12 @@ class Claims:
         return shown
 
     # ------------------------------------------------- inside
+
+    def _remember(self, directory: str, name: str) -> None:
+        now = self._clock.now()
+        self._settled.setdefault(directory, {})[name] = now
+        self._settled_order.append((now, directory, name))
+        self._forget_old(now)
 
     def _let_go(self, directory: str, name: str) -> None:
         names = self._held.get(directory)

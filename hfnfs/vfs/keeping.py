@@ -28,6 +28,7 @@ class Keeper:
         self.when_gone: Callable[[Node], None] = lambda _node: None  # for good
         self.verifiers: dict[Node, bytes] = {}  # of exclusive CREATEs (RFC 1813 §3.3.8)
         tree.nodes.when_retired = self._retired
+        tree.nodes.when_superseded = lambda *now: journal.note(Retire(*now))
         tree.nodes.when_forgotten = lambda fileid: journal.note(Reuse(fileid))
         tree.when_listed.append(self._listed)
         tree.when_replaced.append(self._replaced)
@@ -70,7 +71,7 @@ class Keeper:
             return True
         return (
             isinstance(node, Directory)
-            or node.generation != 0
+            or node.generation != tree.nodes.generation_of(node.fileid)
             or look is not tree.nodes.default_look(look.type)
             or node.atime_ns != node.mtime_ns
             or any(reason(node) for reason in self.reasons)

@@ -63,8 +63,3 @@ class Draft:
         self.fresh.update(made)
         self.replaced += found.replaced
         self.gone += found.gone
-
-    @property
-    def says_something_new(self) -> bool:
-        """Whether showing it changes anything."""
-        return bool(self.fresh or self.replaced or self.gone)

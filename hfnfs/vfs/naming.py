@@ -54,7 +54,7 @@ class Naming:
         AccessDenied (it cannot be a name), InvalidArgument (it is no UTF-8), NotYet.
         """
         self._journal.require_room()
-        there = self._found(directory, name)
+        there = self.found(directory, name)
         if there is None:
             return self._made(FileType.REG, directory, name, wanted)
         if guarded or there.look.type is not FileType.REG:
@@ -71,7 +71,7 @@ class Naming:
         Raises EntryExists and what `create` does.
         """
         self._journal.require_room()
-        there = self._found(directory, name)
+        there = self.found(directory, name)
         if there is None:
             return self._made(FileType.REG, directory, name, wanted, verifier=verifier)
         if self._keeper.verifiers.get(there) != verifier:
@@ -106,7 +106,7 @@ class Naming:
         twin = self._new(FileType.REG, home, name)
         twin.look = node.look
         twin.atime_ns, twin.mtime_ns = node.atime_ns, node.mtime_ns
-        self._show(home, twin)
+        self.show(home, twin)
         self._writing.clone(node, twin)
         self._keeper.keep(twin)
         ticket = self._journal.submit()
@@ -132,7 +132,7 @@ class Naming:
             self._keeper.verifiers[node] = verifier
         if isinstance(node, Directory):
             self._tree.know_all(node)
-        self._show(home, node)
+        self.show(home, node)
         if node.look.type is FileType.REG and wanted.size:
             self._writing.truncate(node, wanted.size)
         return Held(node, Journaled(self._journal.submit()))
@@ -148,7 +148,7 @@ class Naming:
             node.content = EMPTY
         return node
 
-    def _show(self, home: Directory, node: Node) -> None:
+    def show(self, home: Directory, node: Node) -> None:
         """Show a new node, let the Hub have it, keep it."""
         self._tree.adopt(home, node)
         path = self._tree.path(node)
@@ -201,7 +201,7 @@ class Naming:
         dots = (b".", b"..")
         if from_name in dots or to_name in dots:
             raise InvalidArgument("neither '.' nor '..' can be renamed")
-        there = self._found(to_home, to_name)
+        there = self.found(to_home, to_name)
         if there is node:
             return Held(None, Journaled(self._journal.submit()))
         require_name(to_name)
@@ -264,7 +264,7 @@ class Naming:
 
     # ---------------------------------------------------------------- looking
 
-    def _found(self, directory: Node, name: bytes) -> Node | None:
+    def found(self, directory: Node, name: bytes) -> Node | None:
         """What has that name, or that nothing has. Raises NotDirectory, NotYet, ..."""
         try:
             return self._tree.lookup(directory, name)
@@ -277,7 +277,7 @@ class Naming:
 
     def _require_free(self, directory: Node, name: bytes) -> Directory:
         self._journal.require_room()
-        there = self._found(directory, name)
+        there = self.found(directory, name)
         if there is not None:
             raise EntryExists(f"{there!r} is there already")
         return _directory(directory)

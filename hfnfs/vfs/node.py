@@ -21,6 +21,8 @@ _OWNED = struct.Struct(">5I")
 _VOLUME = struct.Struct(">2IQ")
 _NFSTIME3 = struct.Struct(">II")
 FATTR3_BYTES = _FATTR3.size
+_FILEID_AT = 52  # in it
+_U64 = struct.Struct(">Q")
 _NS = 1_000_000_000
 _SECONDS_MAX = 0xFFFFFFFF  # nfstime3 counts seconds in 32 bits
 _USED_UNIT = 512  # bytes; `used` is told in whole ones, as du and st_blocks count
@@ -143,6 +145,11 @@ class Symlink(Node):
     ) -> None:
         super().__init__(fileid, generation, look, name, parent)
         self.target = b""
+
+
+def with_fileid(fattr3: bytes, fileid: int) -> bytes:
+    """The same attributes, but for the fileid."""
+    return fattr3[:_FILEID_AT] + _U64.pack(fileid) + fattr3[_FILEID_AT + _U64.size :]
 
 
 @lru_cache(maxsize=4096)

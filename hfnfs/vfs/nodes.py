@@ -10,9 +10,10 @@ import secrets
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
-from hfnfs.remote import Kind, RemoteEntry
+from hfnfs.remote import ContentId, Kind, RemoteEntry
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
+from hfnfs.vfs.earlier import Earlier, EarlierFile
 from hfnfs.vfs.node import FileType, Look, Node, Symlink
 
 _FILEID_MASK = (1 << 63) - 1
@@ -32,9 +33,12 @@ class Nodes:
             self._looks[look.type, look.mode, look.uid, look.gid] = look
         self._alive: dict[int, Node] = {}
         self._generations: dict[int, int] = {}  # of the next node with that fileid, if not 0
+        self.earlier = Earlier(self._random_fileid)
         # Called with a node that is gone for good, and the generation of the next of its fileid;
-        # and with a fileid whose generation is forgotten.
+        # with a fileid and the generation of the node that has it from now on; and with a fileid
+        # whose generation is forgotten.
         self.when_retired: Callable[[Node, int], None] = lambda _node, _next: None
+        self.when_superseded: Callable[[int, int], None] = lambda _fileid, _generation: None
         self.when_forgotten: Callable[[int], None] = lambda _fileid: None
         self.file_count = 0
         self.byte_count = 0
@@ -48,6 +52,7 @@ class Nodes:
         """Give what makes nodes of the entries of a directory at `path` ("" is the root)."""
         prefix = f"{path}/".encode()
         alive, generations, look = self._alive, self._generations, self._file_look
+        earlier = self.earlier.files
         undated_ns = self._appearance.modified_ns
 
         def make(name: bytes, entry: RemoteEntry) -> Node:
@@ -57,6 +62,8 @@ class Nodes:
             if fileid in alive or not fileid & _LOW_HALF:
                 fileid = self._free_after(fileid)
             generation = generations.get(fileid, 0) if generations else 0
+            if earlier:
+                generation = self._generation_of(fileid, generation, entry.content)
             node = alive[fileid] = Node(fileid, generation, look, name, directory)
             content = node.content = entry.content
             if content is not None:
@@ -93,7 +100,7 @@ class Nodes:
         """
         fileid = self.first_fileid(type_, path)
         while fileid in self._alive or fileid in self._generations or not fileid & _LOW_HALF:
-            fileid = _hashed(secrets.token_bytes(16))
+            fileid = self._random_fileid()
         return self.add(type_, fileid, 0, directory, path.rpartition("/")[2].encode())
 
     def add(
@@ -108,6 +115,16 @@ class Nodes:
         node = self._alive[fileid] = kind(fileid, generation, look, name, directory)
         self.file_count += type_ is not FileType.DIR
         return node
+
+    def add_earlier(self, file: EarlierFile) -> None:
+        """A file that others have replaced or removed, shown again."""
+        self._alive[file.fileid] = file
+        self.file_count += 1
+        self.byte_count += file.size
+
+    def generation_of(self, fileid: int) -> int:
+        """The generation of the node that is made next for that fileid."""
+        return self._generations.get(fileid, 0)
 
     def first_fileid(self, type_: FileType, path: str) -> int:
         """The fileid that a node gets that is first seen at a path, if no other has it."""
@@ -131,19 +148,45 @@ class Nodes:
         file.content = entry.content
         file.size = size
 
-    def retire(self, node: Node) -> None:
-        """Forget a node and all below it; their handles are stale from now on."""
-        below = [node]
-        while below:
-            gone = below.pop()
+    def supersede(self, file: Node) -> bool:
+        """Let a file in use be another one, as it gets other bytes; whether it is in use."""
+        if not self.earlier.keep(file):
+            return False
+        file.generation += 1
+        self._supersede(file.fileid, file.generation)
+        return True
+
+    def retire(self, node: Node, *, by_others: bool = False) -> list[Node]:
+        """Forget a node and all below it, and give them; their handles are stale from now on.
+
+        `by_others`: but for files in use, which others have removed.
+        """
+        retired = [node]
+        for gone in retired:
+            if by_others:
+                self.earlier.keep(gone)
             self._remove(gone, gone.generation + 1)
             if isinstance(gone, Directory):
-                below.extend(gone.empty().values())
+                retired.extend(gone.empty().values())
+        return retired
 
     def drop(self, files: Iterable[Node]) -> None:
         """Forget files that can be listed again; their handles stay good."""
         for file in files:
+            self.earlier.keep(file)
             self._remove(file, file.generation)
+
+    def _generation_of(self, fileid: int, generation: int, content: ContentId | None) -> int:
+        """That of a file that is listed, and was dropped with other bytes perhaps."""
+        if self.earlier.is_back(fileid, generation, content) is not False:
+            return generation
+        self._supersede(fileid, generation + 1)
+        return generation + 1
+
+    def _supersede(self, fileid: int, generation: int) -> None:
+        self._generations[fileid] = generation
+        self.when_superseded(fileid, generation)
+        self._forget_oldest()
 
     def _remove(self, node: Node, next_generation: int) -> None:
         del self._alive[node.fileid]
@@ -171,6 +214,12 @@ class Nodes:
             oldest = next(iter(self._generations))
             del self._generations[oldest]
             self.when_forgotten(oldest)
+
+    def _random_fileid(self) -> int:
+        while True:
+            fileid = _hashed(secrets.token_bytes(16))
+            if fileid not in self._alive and fileid & _LOW_HALF:
+                return fileid
 
     def _free_after(self, fileid: int) -> int:
         """The first free fileid from there on; that two paths have one hash is not to be seen."""

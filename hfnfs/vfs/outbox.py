@@ -130,8 +130,8 @@ class Outbox:
         `theirs` is what it has there now; it counts only if nothing is noted of the path yet.
         """
         home = self._homes.get(node.fileid)
+        (fileid, stamp), self._moving = self._moving, (0, 0)  # it may be wanted nowhere between
         if home is None:
-            fileid, stamp = self._moving
             is_moved = fileid == node.fileid  # what goes up of it just now is good for there, too
             self._homes[node.fileid] = _Home(path, stamp if is_moved else self._next_stamp())
         elif home.path != path:

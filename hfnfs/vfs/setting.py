@@ -2,6 +2,7 @@
 
 from hfnfs.errors import GuardMismatch, InvalidArgument, IsDirectory
 from hfnfs.vfs.attributes import SERVER_TIME, Wanted, in_steps
+from hfnfs.vfs.earlier import EarlierFile
 from hfnfs.vfs.means import Means
 from hfnfs.vfs.needs import Held, Journaled
 from hfnfs.vfs.node import FileType, Node
@@ -26,6 +27,8 @@ class Setting:
             self._writing.truncate(node, wanted.size)
         self.dress(node, wanted)
         self._tree.stamp(node)
+        if type(node) is EarlierFile and not node.is_shown:
+            return Held(None, Journaled(self._journal.submit()))  # for who has it open
         self._keeper.verifiers.pop(node, None)  # whoever made it knows now that it did
         if wanted.mtime_ns is not None and node.look.type is FileType.REG:
             self._writing.when_changed(node)

@@ -1,9 +1,9 @@
 """What a volume shows: nodes under their names, and how that is changed.
 
-Whoever watches is told: `when_gone` of a node that was retired, or None: of many that were.
+Whoever watches is told: `when_gone` of nodes whose handles lead elsewhere from now on, or nowhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hfnfs.clock import Clock
 from hfnfs.vfs.directory import Directory
@@ -20,7 +20,7 @@ class Shown:
         self.root = nodes.root
         self.pinned: set[Node] = set()  # not to be dropped
         self.homes: dict[Node, int] = {}  # of those that were moved to another directory
-        self.when_gone: list[Callable[[Node | None], None]] = []
+        self.when_gone: list[Callable[[Collection[Node]], None]] = []
         self._boot_verifier = boot_verifier
         self._clock = clock
         self._listed: dict[Directory, None] = {}  # those that could be dropped, oldest first
@@ -102,6 +102,19 @@ class Shown:
         if home != directory.fileid:
             self.homes[node] = home
 
+    def drop_names(self, directory: Directory, files: Collection[Node]) -> None:
+        """Show files no more that may be there all the same."""
+        for file in files:
+            directory.remove(file.name)
+        if files:
+            self.drop(files)
+            self._touch(directory)
+
+    def drop(self, files: Collection[Node]) -> None:
+        """Know nothing of files that are shown no more, until they are listed again."""
+        self.nodes.drop(files)
+        self._gone(files)
+
     def _detach(self, node: Node) -> None:
         directory = node.parent
         assert directory is not None, "the root has no name"
@@ -115,20 +128,17 @@ class Shown:
         directory.ctime_ns = max(directory.mtime_ns, directory.ctime_ns + 1)
         directory.changed()
 
-    def _retire(self, node: Node) -> None:
-        is_alone = not isinstance(node, Directory) or not (node.children or node.draft)
-        self.nodes.retire(node)
-        if is_alone:
-            self._listed.pop(node, None)  # type: ignore[call-overload]  # a file is not in there
-            self._gone(node)
-            return
-        self._listed = {d: None for d in self._listed if self.nodes.get(d.fileid) is d}
-        self._gone()
+    def _retire(self, node: Node, *, by_others: bool = False) -> None:
+        retired = self.nodes.retire(node, by_others=by_others)
+        for gone in retired:
+            if isinstance(gone, Directory):
+                self._listed.pop(gone, None)
+        self._gone(retired)
 
     def _stays(self, node: Node) -> bool:
         """Whether a node is not to be dropped."""
         return isinstance(node, Directory) or node in self.pinned
 
-    def _gone(self, node: Node | None = None) -> None:
+    def _gone(self, nodes: Collection[Node]) -> None:
         for told in self.when_gone:
-            told(node)
+            told(nodes)

@@ -24,12 +24,15 @@ def switch(tree: Tree, there: Mapping[int, There]) -> None:
             tree.forget(directory)
             continue
         has = there[directory.fileid]
-        if isinstance(has, Listing):
+        if has is None:
+            continue
+        is_listed = directory.listed_at is not None
+        if isinstance(has, Listing) != is_listed:
+            tree.forget(directory)  # it was listed, or dropped, meanwhile
+        elif isinstance(has, Listing):
             tree.apply_listing(directory, has)
-        elif has is not None and directory.listed_at is None:
+        else:
             _show_names(tree, directory, has)
-        elif has is not None:
-            tree.forget(directory)  # it was listed meanwhile
 
 
 def _parents_first(tree: Tree) -> list[Directory]:
@@ -48,8 +51,6 @@ def _show_names(tree: Tree, directory: Directory, has: Mapping[bytes, RemoteEntr
         for name, node in directory.children.items()
         if name not in has and not isinstance(node, Directory)
     ]
-    for node in unknown:
-        directory.remove(node.name)
-    tree.nodes.drop(unknown)
+    tree.drop_names(directory, unknown)
     for name, entry in has.items():
         tree.apply_found(directory, name, entry)

@@ -26,7 +26,7 @@ from hfnfs.errors import (
     NotDirectory,
     StaleHandle,
 )
-from hfnfs.remote import Kind, Listing, RemoteEntry
+from hfnfs.remote import Kind, Listing, RemoteEntry, same
 from hfnfs.vfs.attributes import Appearance
 from hfnfs.vfs.directory import Directory
 from hfnfs.vfs.merge import Draft, changes
@@ -68,6 +68,7 @@ class Tree(Shown):
         claims: Claims | None = None,
     ) -> None:
         super().__init__(Nodes(appearance), boot_verifier, clock)
+        self.nodes.earlier.when_forgotten = lambda file: self._gone([file])
         self.ours = None if claims is None else Ours(claims)
         self._lookups_before_listing = freshness.lookups_before_listing
         self._ttl_s = freshness.ttl_s
@@ -90,9 +91,19 @@ class Tree(Shown):
             if isinstance(home, Directory) and home.listed_at is None:
                 raise NotYet(Listed(directory, self._now() - self._ttl_s))
         if node is None or node.generation != generation:
-            raise StaleHandle(f"fileid {fileid:x} is gone")
+            node = self._earlier(fileid, generation)
         (node.parent or self.root).is_used = True
         return node
+
+    def _earlier(self, fileid: int, generation: int) -> Node:
+        """The file that a handle was made for, if it is not the one that has its fileid now."""
+        earlier = self.nodes.earlier.find(fileid, generation)
+        if earlier is not None and (not earlier.is_shown or self.nodes.get(earlier.fileid)):
+            return earlier
+        node = self.nodes.get(fileid)
+        if node is not None and generation > node.generation and self.ours is None:
+            return node  # of an earlier run: where nothing changes here, generations start anew
+        raise StaleHandle(f"fileid {fileid:x} is gone")
 
     def lookup(self, directory: Node, name: bytes) -> Node:
         """The node of that name; "." and ".." too (RFC 1813 §3.3.3).
@@ -252,9 +263,8 @@ class Tree(Shown):
         """Know nothing of a directory but what is in use; it is asked for when it is wanted."""
         self.discard(directory)
         directory.asked.clear()
-        self.nodes.drop(directory.keep_only(self._stays))
+        self.drop(directory.keep_only(self._stays))
         self._touch(directory)
-        self._gone()
 
     def discard(self, directory: Directory) -> None:
         """Give up a listing that is being taken in, if there is one."""
@@ -342,17 +352,23 @@ class Tree(Shown):
         for node in draft.gone:
             if directory.children.get(node.name) is node:
                 directory.remove(node.name)
-                self._retire(node)
+                self._retire(node, by_others=True)
         for node, entry in draft.replaced:
             if directory.children.get(node.name) is node:
                 self._update(node, entry)
         directory.put(draft.fresh)
-        if draft.says_something_new and directory.listed_at is not None:
-            self._touch(directory)  # else nobody has seen it otherwise
+        if draft.replaced or draft.gone or (draft.fresh and directory.listed_at is not None):
+            self._touch(directory)  # somebody may have seen it otherwise
 
     def _update(self, node: Node, entry: RemoteEntry) -> None:
-        """Other bytes under the same name: the same node, and the client drops its pages."""
+        """Other bytes under the same name, and perhaps another date.
+
+        It is the same node, and clients drop its pages. Who has it open has another one from now
+        on, with the bytes that it had.
+        """
         before = node.content
+        if not same(before, entry.content) and self.nodes.supersede(node):
+            self._gone([node])
         self.nodes.fill(node, entry)
         now_ns = self._clock.wall_ns()
         node.mtime_ns = now_ns if entry.mtime_ns is None else entry.mtime_ns
@@ -364,10 +380,9 @@ class Tree(Shown):
 
     def _drop(self, directory: Directory) -> None:
         """Drop the files of a directory; it may be listed otherwise when it is asked for again."""
-        self.nodes.drop(directory.keep_only(self._stays))
+        self.drop(directory.keep_only(self._stays))
         if self._ttl_s != inf:
             self._touch(directory)
-        self._gone()
 
 
 def _is_file(node: Node | None) -> bool:

@@ -79,8 +79,9 @@ class Volume:
         """Bytes and files of the whole source where it tells, else of what was seen of it."""
         used_bytes, used_files = self.revision.total_bytes, self.revision.total_files
         unsent_bytes = 0 if self._changes is None else self._changes.writing.unsent_bytes
-        used_bytes = self.tree.byte_count if used_bytes is None else used_bytes + unsent_bytes
-        used_bytes = max(used_bytes, 0)  # what was cut off may be more than was ever told of
+        # What the source told may be from before it had what we sent, or was told to cut off: it
+        # holds no less than is shown.
+        used_bytes = max(self.tree.byte_count, (used_bytes or 0) + unsent_bytes)
         used_files = self.tree.file_count if used_files is None else used_files
         if self._changes is None:
             return Usage(used_bytes, 0, used_files, 0)

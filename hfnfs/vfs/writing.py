@@ -29,10 +29,12 @@ from hfnfs.errors import (
     IsDirectory,
     NoSpace,
     QuotaExceeded,
+    StaleHandle,
 )
 from hfnfs.remote import ContentId
 from hfnfs.vfs.attributes import in_steps
 from hfnfs.vfs.data import Data
+from hfnfs.vfs.earlier import EarlierFile
 from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.needs import Cloned, Durable, NotYet, StagingRoom, Synced
 from hfnfs.vfs.node import FileType, Node
@@ -95,6 +97,7 @@ class Writing:
         self.copies: dict[Cloned, Snapshot] = {}  # for `clone` to take
         self.write_verifier = bytes(VERIFIER_BYTES)  # (RFC 1813 §3.3.7)
         self.when_changed: Callable[[Node], None] = lambda _node: None  # its bytes, or its size
+        self.show_again: Callable[[EarlierFile], None] = _refuse  # before it is changed
         self.when_left: Callable[[], None] = lambda: None  # something was put into `left`
         self.when_settled: Callable[[], None] = lambda: None  # more could be evicted than before
         self.when_unsynced: Callable[[Synced], None] = lambda _need: None  # it will be needed soon
@@ -116,6 +119,8 @@ class Writing:
         end = offset + count
         self._require_size(node, end)
         self._require_staging(count)
+        if type(node) is EarlierFile and not node.is_shown:
+            self.show_again(node)
         fileid = node.fileid
         overlay = self._overlays.get(fileid)
         if overlay is None:
@@ -144,6 +149,8 @@ class Writing:
         """
         self._require_file(node)
         self._require_size(node, size)
+        if type(node) is EarlierFile and not node.is_shown:
+            self.show_again(node)
         overlay = self._overlays.get(node.fileid) or self._lay_over(node)
         overlay.truncate(size)
         overlay.version = self._next_version()
@@ -458,3 +465,8 @@ class Writing:
         node.mtime_ns = now_ns
         self._tree.stamp(node)
         self.when_changed(node)
+
+
+def _refuse(file: EarlierFile) -> None:
+    """What there is where nobody can show a file again."""
+    raise StaleHandle(f"{file!r} was replaced or removed")

@@ -1,6 +1,9 @@
 """A bucket of a local Hub, served by the whole product, as programs see it: by paths."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from hfnfs.app.running import Running, running
 from hfnfs.config import MountConfig
+from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NfsClient, NotOk
@@ -17,7 +21,7 @@ from hfnfs.nfs3.types import Fattr3, NfsTime3
 from hfnfs.rpc.message import AuthSys
 from hfnfs.vfs.attributes import Wanted
 from hfnfs.vfs.node import FileType
-from tests.live.product import launched
+from tests.live.product import arguments, launched
 from tests.live.readback import Kept, read_back
 from tests.until import PATIENCE_S, until
 
@@ -28,6 +32,11 @@ UPLOAD = "/xorb-grants/"  # what hf_xet asks first of the storage for each xorb
 BATCH = "/batch"
 LATER_S = 3600.0  # nothing goes to the Hub by itself
 AT_ONCE: dict[str, Any] = {"flush_debounce_s": 0.0, "flush_window_s": 0.0}
+NOT_YET: list[str] = [
+    *("--flush-debounce-ms", f"{LATER_S * 1000:.0f}"),
+    *("--flush-max-batch-window-ms", f"{LATER_S * 1000:.0f}"),
+]
+ROOT = Path(__file__).parents[2]
 # By path: a file's bytes, None of a directory, what a symbolic link says.
 Shown: TypeAlias = dict[str, bytes | str | None]
 
@@ -38,7 +47,9 @@ class Mount:
 
     client: NfsClient
     root: bytes
+    port: int
     served: Running | None = None  # None: in a process of its own
+    program: subprocess.Popen[str] | None = None  # that process
 
     async def at(self, path: str) -> bytes:
         """The handle of a path."""
@@ -118,6 +129,11 @@ class Mount:
     async def rmdir(self, path: str) -> None:
         await self.client.rmdir(*await self.home(path))
 
+    def tell_to_end(self) -> None:
+        """Let its process send what the Hub lacks, and end."""
+        assert self.program is not None
+        self.program.terminate()
+
     async def drained(self) -> None:
         """Send all that the Hub lacks. Raises ChangesUnsent."""
         assert self.served is not None
@@ -162,17 +178,27 @@ class Bucket:
     @asynccontextmanager
     async def in_a_process(self, *options: str) -> AsyncIterator[Mount]:
         """Served by hf-mount-nfs, which is killed (`kill -9`) when the block is left."""
-        later = f"{LATER_S * 1000:.0f}"
-        defaults = ("--flush-debounce-ms", later, "--flush-max-batch-window-ms", later)
         launch = partial(
-            launched, self.hub.endpoint, NAME, self.folder, *defaults, *options, kind="bucket"
+            launched, self.hub.endpoint, NAME, self.folder, *NOT_YET, *options, kind="bucket"
         )
         program, served = await asyncio.to_thread(launch)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, program.communicate)
             stack.callback(program.kill)
-            yield await stack.enter_async_context(connected(served.port))
+            mount = await stack.enter_async_context(connected(served.port))
+            mount.program = program
+            yield mount
             program.kill()
+
+    async def killed_starts(self) -> int:
+        """Kill hf-mount-nfs at each step of its start; how many those were."""
+        argv = arguments(self.hub.endpoint, NAME, self.folder, *NOT_YET, kind="bucket")
+        argv = [sys.executable, "-m", "tests.app.starts", str(self.volume), *argv]
+        run = partial(
+            subprocess.run, argv, check=True, stdout=subprocess.PIPE, timeout=PATIENCE_S * 3,
+            env={**os.environ, "HF_TOKEN": DEFAULT_TOKEN}, cwd=ROOT,
+        )  # fmt: skip
+        return int((await asyncio.to_thread(run)).stdout)
 
     # --------------------------------------------------------------- the Hub
 
@@ -242,6 +268,6 @@ async def connected(port: int) -> AsyncIterator[Mount]:
     credential = AuthSys(1, b"box", 0, 0, [])
     client = await NfsClient.connect("127.0.0.1", port, credential=credential, timeout_s=PATIENCE_S)
     try:
-        yield Mount(client, await client.mount())
+        yield Mount(client, await client.mount(), port)
     finally:
         await client.close()

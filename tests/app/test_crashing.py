@@ -8,7 +8,7 @@ import pytest
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.writing import Stable
-from tests.app.bucket import BATCH, Bucket, Mount, Shown, eventually, ns
+from tests.app.bucket import BATCH, UPLOAD, Bucket, Mount, Shown, eventually, ns
 from tests.live.trees import noise
 from tests.until import until
 
@@ -188,6 +188,66 @@ async def test_a_handle_of_what_was_removed_is_stale_also_after_a_restart(bucket
         with pytest.raises(NotOk) as refused:
             await mount.client.getattr(first)
         assert refused.value.status is Status.STALE
+
+
+# ---------------------------------------------------- while it ends, while it starts
+
+
+async def test_killed_while_it_sends_at_its_end_the_next_mount_sends_the_rest(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"gone": b"1", "theirs": b"2"})
+    held = bucket.hub.faults.add(BATCH, hold=True)
+    async with bucket.in_a_process() as mount:
+        port = mount.port
+        await mount.save("a", BIG)
+        await mount.remove("gone")
+        mount.tell_to_end()
+        await until(lambda: not held.count)
+        await mount.save("late", b"written while it sends")
+        await mount.rename("a", "b")
+        handle = await mount.at("b")
+    bucket.hub.faults.clear()
+    async with bucket.mounted() as mount:
+        assert mount.served is not None
+        assert (mount.served.port, mount.served.resumed) == (port, True)
+        assert await mount.read_by(handle) == BIG
+        await mount.drained()
+    expected = {"theirs": b"2", "b": BIG, "late": b"written while it sends"}
+    assert await bucket.files() == expected
+
+
+async def test_killed_at_any_step_of_its_start_it_has_lost_nothing(bucket: Bucket) -> None:
+    await bucket.put({"base": BIG, "gone": b"1", "old/moved": b"2"})
+    held = bucket.hub.faults.add(UPLOAD, hold=True)
+    async with bucket.in_a_process() as mount:
+        port = mount.port
+        await mount.save("new", BIG)
+        await mount.write("base", 100_000, b"written")
+        await mount.client.write(await mount.at("base"), len(BIG), b"loose")
+        await mount.client.write((await mount.client.create(mount.root, b"f")).handle, 0, b"loose")
+        await mount.remove("gone")
+        await mount.rename("old", "other")
+        await mount.symlink("link", "new")
+        handle = await mount.at("new")
+        mount.tell_to_end()
+        await until(lambda: not held.count)  # there are copies for uploads
+    bucket.hub.faults.clear()
+    assert await bucket.killed_starts() > 5
+    async with bucket.mounted() as mount:
+        assert mount.port == port
+        assert await mount.at("new") == handle
+        shown = await mount.tree()
+        files = {
+            "base": BIG[:100_000] + b"written" + BIG[100_007:],
+            "f": b"",
+            "new": BIG,
+            "other/moved": b"2",
+        }
+        assert shown == {**files, "link": "new", "other": None}
+        await mount.drained()
+        assert not list(bucket.lost.iterdir())
+    assert await bucket.files() == files
 
 
 # ------------------------------------------------------------------------ what it leaves

@@ -83,6 +83,17 @@ async def test_w4_a_file_that_is_renamed_while_its_name_is_sent_moves_after(
         assert bucket.hub.counters.requests["xorb_put"] == 1
 
 
+async def test_w4_a_file_that_was_private_for_a_while_goes_up_as_it_is_then(bucket: Bucket) -> None:
+    async with bucket.mounted() as mount:
+        await mount.save("a", b"old")
+        async with bucket.sending(mount, UPLOAD):
+            await mount.rename("a", "b")
+            await mount.rename("b", ".nfs1")
+            await mount.write(".nfs1", 0, b"new")
+            await mount.rename(".nfs1", "c")
+    assert await bucket.files() == {"c": b"new"}
+
+
 @pytest.mark.parametrize("held", [UPLOAD, BATCH])
 async def test_w6_what_is_written_while_a_file_goes_up_goes_up_after_it_and_never_mixed(
     bucket: Bucket, held: str

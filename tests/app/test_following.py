@@ -11,7 +11,7 @@ from hfnfs.localhub.hub import Source
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.transfer import poll
-from tests.app.bucket import AT_ONCE, BATCH, UPLOAD, Bucket, eventually
+from tests.app.bucket import AT_ONCE, BATCH, UPLOAD, Bucket, Shown, eventually
 from tests.live.trees import noise
 from tests.until import until
 
@@ -48,7 +48,7 @@ async def test_what_others_change_is_shown_to_who_looks_again(bucket: Bucket, is
         await eventually(mount.paths, set(expected))
         await eventually(partial(mount.read, "a"), b"changed")
         assert await mount.tree() == expected
-        assert await mount.at("a") == handle
+        assert await mount.read_by(handle) == b"old"
 
 
 @pytest.mark.parametrize("is_fed", [True, False])
@@ -78,6 +78,23 @@ async def test_w18_what_was_removed_or_moved_here_stays_so_when_all_is_listed_ag
             assert shown == {"moved", "g", "g/f", "last"}
     left = {path for path in await bucket.files() if "sign" not in path}
     assert left == {"moved", "g/f", "last"}
+
+
+async def test_w18_a_file_that_was_a_directory_for_a_moment_keeps_what_is_written_to_it(
+    bucket: Bucket,
+) -> None:
+    unfed(bucket)
+    await bucket.put({"a": b""})
+    async with bucket.mounted(**POLLED) as mount:
+        await mount.remove("a")
+        await mount.mkdir("a")
+        await mount.rmdir("a")
+        await mount.save("a", b"ours")
+        await bucket.put({"sign": b""})
+        await eventually(partial(mount.has, "sign"), expected=True)
+        assert await mount.read("a") == b"ours"
+        await mount.drained()
+    assert await bucket.files() == {"a": b"ours", "sign": b""}
 
 
 async def test_w22_a_listing_that_is_late_does_not_undo_our_commit(bucket: Bucket) -> None:
@@ -156,17 +173,56 @@ async def test_writers_wait_while_the_hub_lacks_all_that_is_staged(bucket: Bucke
     assert await bucket.files() == {"a": large, "b": b"b"}
 
 
-async def test_a_change_of_a_file_that_is_stale_here_is_refused_and_not_lost_elsewhere(
+async def test_what_is_open_is_read_on_as_it_was_whatever_others_make_of_its_name(
     bucket: Bucket,
 ) -> None:
-    await bucket.put({"a": b"1"})
+    old = noise(3 * MIB, seed=1)
+    await bucket.put({"replaced": old, "removed": b"still", "d/f": b"there"})
+    async with bucket.mounted(**FED) as mount:
+        replaced, removed, below = [await mount.at(p) for p in ("replaced", "removed", "d/f")]
+        before = await mount.client.getattr(replaced)
+        await bucket.delete("removed", "d/f")
+        await bucket.put({"replaced": b"new"})
+        expected: Shown = {"replaced": b"new"}
+        await eventually(mount.tree, expected)
+        assert await mount.read_by(replaced) == old
+        assert await mount.read_by(removed) == b"still"
+        assert await mount.read_by(below) == b"there"
+        assert await mount.client.getattr(replaced) == before
+        assert await mount.tree() == expected
+
+
+async def test_w15_what_is_written_to_a_file_that_others_replaced_is_kept_beside_theirs(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": b"base"})
     async with bucket.mounted(**FED) as mount:
         handle = await mount.at("a")
-        await bucket.delete("a")
-        await eventually(partial(mount.has, "a"), expected=False)
+        await bucket.put({"a": b"theirs"})
+        await eventually(partial(mount.read, "a"), b"theirs")
+        await mount.client.write_all(handle, 4, b" and ours")
+        (beside,) = await mount.paths() - {"a"}
+        assert beside.startswith("a.conflict-")
+        expected = {"a": b"theirs", beside: b"base and ours"}
+        assert await mount.tree() == expected
+        assert await mount.read_by(handle) == b"base and ours"
+        await mount.drained()
+    assert await bucket.files() == expected
+
+
+async def test_w15_what_is_written_to_a_file_that_others_removed_stays(bucket: Bucket) -> None:
+    await bucket.put({"a": b"base", "d/gone": b"with its directory"})
+    async with bucket.mounted(**FED) as mount:
+        handle, below = await mount.at("a"), await mount.at("d/gone")
+        await bucket.delete("a", "d/gone")
+        await eventually(mount.paths, set[str]())
+        await mount.client.write_all(handle, 4, b" and ours")
         with pytest.raises(NotOk) as refused:
-            await mount.client.write(handle, 0, b"2")
+            await mount.client.write(below, 0, b"2")
         assert refused.value.status is Status.STALE
+        assert await mount.tree() == {"a": b"base and ours"}
+        await mount.drained()
+    assert await bucket.files() == {"a": b"base and ours"}
 
 
 async def test_w20_a_repo_that_is_mounted_at_a_branch_shows_its_commits_and_no_others(

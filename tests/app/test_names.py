@@ -1,13 +1,15 @@
 """Names in a bucket: saved over, moved, linked, kept here alone."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.vfs.node import FileType
-from tests.app.bucket import NAME, Bucket
+from tests.app.bucket import NAME, Bucket, eventually
 from tests.live.trees import noise
 
 BIG = noise(300_000, seed=6)
@@ -156,6 +158,19 @@ async def test_df_shows_the_quota_and_what_is_left_of_it(bucket: Bucket) -> None
         await mount.save("b", bytes(700))
 
 
+async def test_the_quota_holds_also_for_what_was_sent_since_the_bucket_was_asked(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": bytes(300)})
+    async with bucket.mounted(quota_bytes=1000, poll_interval_s=0.0) as mount:
+        await mount.save("b", bytes(600))
+        await mount.drained()
+        assert (await mount.client.fsstat(mount.root)).fbytes == 100
+        with pytest.raises(NotOk) as refused:
+            await mount.write("b", 600, bytes(101))
+        assert refused.value.status is Status.DQUOT
+
+
 async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -168,3 +183,56 @@ async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(
         assert await mount.tree() == {"moved": b"1", "new": b"4"}
     expected = {"run/1/moved": b"1", "run/1/new": b"4", "run/10/b": b"2", "c": b"3"}
     assert await bucket.files() == expected
+
+
+async def test_names_that_differ_by_little_or_look_like_something_else_are_names(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    names = [
+        "a", "A", "\N{LATIN SMALL LETTER E WITH ACUTE}", "e\N{COMBINING ACUTE ACCENT}", "x" * 255,
+        "new\nline", "tab\t", "a b ", "a#b", "a?b=c", "a%2Fb", "a\\b", "a+b&c;d", "[*]", "...", "~",
+    ]  # fmt: skip
+    async with bucket.mounted() as mount:
+        for name in names:
+            await mount.mkdir(name)
+            await mount.save(f"{name}/in", name.encode())
+            await mount.save(f"{name}/{name}", b"twice")
+        await mount.drained()
+    expected = {f"{name}/in": name.encode() for name in names}
+    expected |= {f"{name}/{name}": b"twice" for name in names}
+    assert await bucket.files() == expected
+    shown = expected | dict.fromkeys(names)
+    async with bucket.mounted(cache_dir=tmp_path / "another") as mount:
+        assert await mount.tree() == shown
+        await mount.mkdir("moved")
+        for name in names:
+            await mount.write(f"{name}/in", 0, b"written")
+            await mount.rename(name, f"moved/{name}")
+        await mount.drained()
+        moved = {f"moved/{path}": data for path, data in expected.items()}
+        moved |= {f"moved/{name}/in": b"written" + name.encode()[7:] for name in names}
+        assert await bucket.files() == moved
+        assert {path: data for path, data in (await mount.tree()).items() if data} == moved
+
+
+async def test_a_bucket_and_a_folder_of_it_are_somebody_else_to_each_other(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"run/a": b"1", "c": b"3"})
+    fed: dict[str, Any] = {"poll_interval_s": 3600.0, "metadata_ttl_s": 3600.0}
+    async with (
+        bucket.mounted(**fed) as whole,
+        bucket.mounted(source=f"{NAME}/run", **fed) as folder,
+    ):
+        assert set(await whole.paths()) == {"run", "run/a", "c"}
+        assert set(await folder.paths()) == {"a"}
+        await folder.save("new", b"2")
+        await folder.drained()
+        await eventually(partial(whole.has, "run/new"), expected=True)
+        await whole.save("run/a", b"of the whole")
+        await folder.save("a", b"of the folder")
+        await whole.drained()
+        await folder.drained()
+    files = await bucket.files()
+    assert files["run/a"] == b"of the whole"
+    assert sorted(files.values()) == [b"2", b"3", b"of the folder", b"of the whole"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfnfs.config import KIB
+from hfnfs.disk import headroom
 from hfnfs.disk import staging as module
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.staging import Staging
@@ -87,6 +88,34 @@ def test_a_write_that_moves_nothing_is_no_endless_loop(
     monkeypatch.setattr(os, "pwrite", lambda *_args: 0)
     with pytest.raises(NoSpace):
         staging.write(1, 0, b"x")
+
+
+def test_a_full_disk_takes_what_needs_no_room_and_leaves_some_for_others(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headroom, "_free", lambda _fd: 8192 - staging.usage().bytes)
+    staging.write(1, 0, bytes(8192))
+    with pytest.raises(NoSpace, match="nearly full"):
+        staging.write(1, 8192, bytes(4097))
+    staging.write(1, 0, b"x" * 8192)
+    assert staging.read(1, 0, 8192) == b"x" * 8192
+    staging.unlink(staging.set_aside(1))
+    staging.write(2, 0, bytes(8192))
+
+
+def test_who_writes_is_put_off_while_something_can_make_room_on_a_full_disk(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.write(1, 0, b"can go")
+    staging.can_free = lambda: staging.reaches(1, 0)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", failing(errno.EDQUOT))
+        with pytest.raises(TryLater):
+            staging.write(2, 0, b"x")
+    assert not staging.has_room(1)
+    staging.unlink(staging.set_aside(1))
+    assert staging.has_room(1)
+    staging.write(2, 0, b"x")
 
 
 def test_a_failed_sync_is_told_until_the_bytes_were_written_again(

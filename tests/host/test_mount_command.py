@@ -72,12 +72,15 @@ def test_each_system_has_its_own_word_for_read_only_and_for_local_locks() -> Non
     assert not {"ro", "nolock", "noacl"} & set(options(TARGET, System.MACOS))
 
 
+@BOTH
 @pytest.mark.parametrize(("seconds", "told"), [(0, 0), (0.5, 0), (1, 1), (10, 10), (2.9, 2)])
 def test_the_client_never_caches_attributes_for_longer_than_promised(
-    seconds: float, told: int
+    system: System, seconds: float, told: int
 ) -> None:
-    target = NfsTarget(port=1, attributes_cached_s=seconds)
-    assert f"actimeo={told}" in options(target, System.LINUX)
+    given = options(NfsTarget(port=1, attributes_cached_s=seconds), system)
+    assert {f"acregmin={told}", f"acregmax={told}"} <= set(given)
+    of_names = min(told, 1)
+    assert {f"acdirmin={of_names}", f"acdirmax={of_names}"} <= set(given)
 
 
 def test_mount_on_linux() -> None:

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfnfs.errors import (
+    ContentMissing,
     Forbidden,
     NotAuthenticated,
     RemoteCorrupt,
-    RemoteEntryMissing,
     RemoteError,
     RemoteUnavailable,
 )
@@ -264,7 +264,7 @@ async def test_a_plain_file_is_read_in_spite_of(
         ("reconstructions", {"corrupt_at": 0}, RemoteCorrupt),
         ("reconstructions", {"status": 401}, NotAuthenticated),
         ("reconstructions", {"status": 403}, Forbidden),
-        ("reconstructions", {"status": 404}, RemoteEntryMissing),
+        ("reconstructions", {"status": 404}, ContentMissing),
         ("reconstructions", {"status": 416}, RemoteCorrupt),
         ("reconstructions", {"status": 500}, RemoteUnavailable),
         ("xet-read-token", {"status": 403}, Forbidden),
@@ -327,8 +327,8 @@ async def test_a_plain_file_that_is_another_is_corrupt(remote: Remote, change: C
         await read(remote, wrong, 0, wrong.size)
 
 
-async def test_a_plain_file_that_is_gone_is_a_missing_entry(remote: Remote) -> None:
+async def test_a_plain_file_that_is_gone_is_missing_content(remote: Remote) -> None:
     content = await content_of(remote, "plain.txt")
     gone = ContentId(content.key, content.size, "no such.txt", content.revision)
-    with pytest.raises(RemoteEntryMissing, match=r"no such\.txt"):
+    with pytest.raises(ContentMissing, match=r"no such\.txt"):
         await read(remote, gone, 0, 10)

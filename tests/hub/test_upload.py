@@ -1,7 +1,9 @@
 """Uploads: right contents or an error that says why, and no file holds up another."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from hfnfs.errors import (
 )
 from hfnfs.hub import upload, xet_writer
 from hfnfs.hub.upload import ASK_BYTES_MIN, GROUP_BYTES_MAX, Uploader, grouped
-from hfnfs.hub.xet_writer import Dedup, LocalFile
+from hfnfs.hub.xet_writer import Dedup, Job, LocalFile
 from hfnfs.localhub import hub as hub_module
 from hfnfs.localhub.background import HubThread
 from hfnfs.localhub.faults import Lie
@@ -105,6 +107,33 @@ async def test_small_files_share_their_requests(thread: HubThread, tmp_path: Pat
     assert sum(asked.values()) <= 30, asked
     assert "chunk_query" not in asked
     assert thread.do(thread.hub.files(BUCKET)) == files
+
+
+async def test_what_has_gone_up_is_forgotten(
+    thread: HubThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(Job):
+        """A commit that can be seen to be gone."""
+
+    jobs = weakref.WeakSet[Job]()
+
+    def made(self: Job, *args: Any) -> None:
+        jobs.add(self)
+        Job.__init__(self, *args)
+
+    monkeypatch.setattr(Watched, "__init__", made)
+    monkeypatch.setattr(xet_writer, "Job", Watched)
+    good, bad = written(tmp_path / "up", noise(50_000), noise(50_000))
+    async with asking(thread.hub) as api:
+        uploader = Uploader(api)
+        (found,) = await uploader.upload([good])
+        thread.hub.faults.add("/shards", status=403, count=None)
+        (failed,) = await uploader.upload([bad])
+    assert isinstance(found, ContentId)
+    assert isinstance(failed, RemoteError)
+    del failed  # its traceback knows what ran
+    gc.collect()
+    assert not jobs
 
 
 async def test_an_empty_file_needs_no_upload(thread: HubThread, tmp_path: Path) -> None:

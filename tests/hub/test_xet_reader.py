@@ -12,9 +12,9 @@ import pytest
 
 from hfnfs.clock import SystemClock
 from hfnfs.errors import (
+    ContentMissing,
     Forbidden,
     RemoteCorrupt,
-    RemoteEntryMissing,
     RemoteError,
     RemoteUnavailable,
 )
@@ -144,7 +144,7 @@ async def test_it_is_read_in_spite_of(
 @pytest.mark.parametrize(
     ("path", "fault", "kind"),
     [
-        ("/reconstructions/", {"status": 404}, RemoteEntryMissing),
+        ("/reconstructions/", {"status": 404}, ContentMissing),
         ("/reconstructions/", {"status": 403}, Forbidden),
         ("/reconstructions/", {"status": 416}, RemoteCorrupt),
         ("/reconstructions/", {"status": 500}, RemoteUnavailable),

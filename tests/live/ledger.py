@@ -204,12 +204,17 @@ class Ledger:
         self.tree = call.applied(self.tree)
         self.waiting = None
 
-    def settle(self, seen: Seen) -> list[str]:
+    def settle(self, seen: Seen, *, was_killed: bool = True) -> list[str]:
         """Take what a restarted server shows; says what cannot be, nothing if all can.
 
-        All that was loose is stable then as it was found; it is what `loose` still has to say
+        If it was not killed, but ended in order, nothing is lost of what was loose, either. All
+        that was loose is stable then as it was found; it is what `loose` still has to say
         that the worker has to write again.
         """
+        if not was_killed:
+            for path, entry in self.tree.items():
+                if isinstance(entry, File):
+                    self.tree = Commit(path).applied(self.tree)
         possible = [self.tree]
         if self.waiting is not None:
             possible.append(self.waiting.sent(self.tree))

@@ -82,8 +82,7 @@ def launched(
     """Start to serve as `served` does, and leave the end of it to the caller."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
-    argv = [str(PROGRAM), kind, source, "--serve-only", "-v", "--hub-endpoint", endpoint]
-    argv += ["--cache-dir", str(folder / "cache"), *options]
+    argv = [str(PROGRAM), *arguments(endpoint, source, folder, *options, kind=kind)]
     login = {"HF_TOKEN": DEFAULT_TOKEN} if kind == "bucket" else {}  # without it, none may write
     with log.open("a") as stderr:
         program = subprocess.Popen(
@@ -100,6 +99,12 @@ def launched(
         program.kill()
         program.communicate()
         raise
+
+
+def arguments(endpoint: str, source: str, folder: Path, *options: str, kind: str) -> list[str]:
+    """What the program is started with."""
+    argv = [kind, source, "--serve-only", "-v", "--hub-endpoint", endpoint]
+    return [*argv, "--cache-dir", str(folder / "cache"), *options]
 
 
 def _announced(program: subprocess.Popen[str], log: Path) -> tuple[int, str]:

@@ -14,7 +14,7 @@ import pytest
 from tests.live import guest
 from tests.live.inside.manifest import Manifest
 from tests.live.inside.steps import EMPTY_DIRECTORIES, LEFT, STEPS, THEIRS
-from tests.live.inside.work import WORK
+from tests.live.inside.work import VIM, WORK
 from tests.live.product import END_TIMEOUT_S, hub_with_bucket, served
 from tests.live.readback import Kept, files_of, read_back
 
@@ -32,7 +32,9 @@ DRAIN_S = 600  # all that the Hub lacks goes up on SIGTERM, however long it take
 @pytest.fixture(scope="module")
 def programs() -> None:
     """Skips what people's work is done with where that is not installed."""
-    if missing := [name for name in ("git", "rsync") if shutil.which(name) is None]:
+    missing = [name for name in ("git", "rsync") if shutil.which(name) is None]
+    missing += [] if VIM else ["vim"]
+    if missing:
         pytest.skip(f"not installed: {' '.join(missing)}")
 
 

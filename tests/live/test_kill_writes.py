@@ -1,15 +1,18 @@
 """A server that is killed at any instant, again and again, loses nothing that it answered for.
 
 Workers change files through our own client, each with a ledger. The server is killed when it has
-given a random number of answers, while calls are in flight and uploads on their way; then it is
-started again on its port, with its cache directory, and must show what the ledgers allow, under the
-handles that they know. In the end the Hub must have all of it.
+given a random number of answers, while calls are in flight and uploads on their way, sometimes
+when it was told to end and sends what the Hub lacks; then it is started again on its port, with
+its cache directory, and must show what the ledgers allow, under the handles that they know. In the
+end the Hub must have all of it.
 """
 
 import asyncio
 import hashlib
 import os
 import random
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ SEED_OF_CI = 1
 DRAIN_S = 300
 KILLED_AT_ONCE = 0.15  # share of the starts
 TROUBLED = 0.3  # likewise: the Hub is in trouble
+DRAINING = 0.25  # likewise: it is told to end before it is killed
 NEVER = -1
 EAGER = ["--flush-debounce-ms", "20", "--flush-max-batch-window-ms", "100"]
 DRAIN = ["--flush-shutdown-timeout-ms", str(DRAIN_S * 1000)]
@@ -40,6 +44,7 @@ TROUBLE: tuple[dict[str, Any], ...] = (
     {"path": "/tree", "latency_s": 0.3, "count": 3},
     {"path": "/", "latency_s": 0.05, "count": 30},
 )
+SLOW: dict[str, Any] = {"path": "/batch", "latency_s": 0.5, "count": 4}
 pytestmark = pytest.mark.timeout(3600)
 
 
@@ -51,36 +56,40 @@ class Victim:
         self._where = (endpoint, BUCKET, folder)
         self._port: list[str] = []
         self.log = folder / "log"
-        self._answers_left = 0
+        self._answers_left = self._answers_drained = 0
 
-    async def start(self, answers: int) -> Served:
-        """Start it, to be killed after that many answers."""
+    async def start(self, answers: int, answers_drained: int = 0) -> Served:
+        """Start it, to be killed after that many answers; the last ones when told to end."""
         self._program, server = await asyncio.to_thread(
             launched, *self._where, *EAGER, *DRAIN, *self._port, kind="bucket"
         )
         self._port = ["--port", str(server.port)]
-        self._answers_left = answers
+        self._answers_left, self._answers_drained = answers, answers_drained
         return server
 
     def answered(self) -> None:
         """Count an answer; kill at the last one."""
         self._answers_left -= 1
+        if self._answers_left == self._answers_drained > 0:
+            self._program.terminate()
         if self._answers_left == 0:
             self._program.kill()
 
     def kill(self) -> None:
         self._program.kill()
-        self._program.communicate()
+        self._program.communicate(timeout=END_TIMEOUT_S)
 
-    async def is_dead(self) -> None:
-        """Count a kill that was done; fails if it lives, and so did not answer."""
+    async def is_dead(self, workers: Sequence[Worker]) -> None:
+        """Count a kill that was done; fails if it lives, and so did not answer.
+
+        One that was told to end may have done so before.
+        """
         await asyncio.to_thread(self._program.communicate, timeout=END_TIMEOUT_S)
-        self.kills += 1
-
-    async def die(self) -> None:
-        """Kill it now."""
-        self._program.kill()
-        await self.is_dead()
+        was_killed = self._program.returncode == -signal.SIGKILL
+        assert was_killed or self._program.returncode == 0, self.log
+        self.kills += was_killed
+        for worker in workers:
+            worker.was_killed |= was_killed
 
     def end(self) -> int:
         """Let it drain and end; its exit status."""
@@ -133,9 +142,14 @@ async def killed_again_and_again(
     while victim.kills < kills:
         if dice.random() < TROUBLED:
             hub.faults.add(**dice.choice(TROUBLE))
-        server = await victim.start(dice.randrange(1, ANSWERS_MAX))
+        is_told = dice.random() < DRAINING
+        if is_told:
+            hub.faults.add(**SLOW)
+        answers = dice.randrange(1, ANSWERS_MAX)
+        server = await victim.start(answers, dice.randrange(answers) if is_told else 0)
         if begun and dice.random() < KILLED_AT_ONCE:
-            await victim.die()
+            victim.kill()
+            await victim.is_dead(workers)
             continue
         async with Nfs.on(server.port) as nfs, asyncio.TaskGroup() as tasks:
             for worker in () if begun else workers:
@@ -143,7 +157,7 @@ async def killed_again_and_again(
             for worker in workers:
                 tasks.create_task(until_killed(worker, nfs, check=begun), name=worker.name)
         begun = True
-        await victim.is_dead()
+        await victim.is_dead(workers)
     hub.faults.clear()
     server = await victim.start(NEVER)
     async with Nfs.on(server.port) as nfs:

@@ -47,6 +47,14 @@ def test_stable_bytes_are_there_and_none_that_nobody_wrote(data: bytes) -> None:
     assert kept.settle({"f": (b"F", data)})
 
 
+@pytest.mark.parametrize(("data", "is_possible"), [(b"abxx", True), (b"ab", False)])
+def test_loose_bytes_are_there_if_the_server_was_not_killed(
+    data: bytes, *, is_possible: bool
+) -> None:
+    kept = ledger(MADE, written(0, b"ab"), written(2, b"xx"))
+    assert bool(kept.settle({"f": (b"F", data)}, was_killed=False)) != is_possible
+
+
 @pytest.mark.parametrize("stable", [written(0, b"ab", stable=True), written(0, b"ab")])
 def test_a_call_that_was_not_answered_may_have_happened(stable: Write) -> None:
     for data in (b"", b"ab"):

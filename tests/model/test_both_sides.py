@@ -2,7 +2,8 @@
 
 Whatever fails or crashes in between, nothing is lost that either side wrote last: at the end each
 is under its name, or in a conflict file beside it, unless the same side has overwritten or deleted
-it after having seen it. And the mount shows what the bucket has.
+it after having seen it. And the mount shows what the bucket has. A file that we hold open keeps the
+bytes that we know it to have, whatever they do.
 """
 
 import asyncio
@@ -44,7 +45,10 @@ _CAN_BE = {
 
 
 class BothSides(RuleBasedStateMachine):
-    """`owed` says of which bytes it is known that they have to be there, and under which name."""
+    """`owed` says of which bytes it is known that they have to be there, and under which name.
+
+    `held`: what the files have that are open, by handle, and the paths at which they were opened.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +58,7 @@ class BothSides(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.mount = WriteMount(self.directory, self.bucket, self.clock)
         self.owed: dict[bytes, str] = {}
+        self.held: dict[bytes, tuple[str, bytes]] = {}
         self.written = 0
         self.quiet = quiet()
 
@@ -130,8 +135,12 @@ class BothSides(RuleBasedStateMachine):
     async def put(self, path: str, handle: bytes, before: bytes, data: bytes, at: int) -> None:
         """Write to a file that held `before`; until there is an answer it may be either."""
         self.gone(before)
+        was_held = self.held.pop(handle, None)
         await self.mount.client.write(handle, at, data, Stable.FILE_SYNC)
-        self.owed[before[:at] + data + before[at + len(data) :]] = path
+        after = before[:at] + data + before[at + len(data) :]
+        self.owed[after] = path
+        if was_held is not None:
+            self.held[handle] = was_held[0], after
 
     @rule(path=PATHS)
     def we_write(self, path: str) -> None:
@@ -177,6 +186,8 @@ class BothSides(RuleBasedStateMachine):
             return
         if there is not None:
             self.gone(there[1])
+            self.held.pop(there[0], None)
+        held = self.held.pop(moving[0], None)
         was_owed = self.owed.pop(moving[1], None)
         conflicts = self.mount.flush.conflicts
         await self.mount.client.rename(*source, *target)
@@ -184,6 +195,8 @@ class BothSides(RuleBasedStateMachine):
             conflicts == self.mount.flush.conflicts
         ):
             self.owed[moving[1]] = new
+        if held is not None:
+            self.held[moving[0]] = new, held[1]
 
     @rule(path=PATHS)
     def we_remove(self, path: str) -> None:
@@ -192,6 +205,7 @@ class BothSides(RuleBasedStateMachine):
             found = await self.seen(path)
             if found is not None:
                 self.gone(found[1])
+                self.held.pop(found[0], None)
                 await self.mount.client.remove(*home)
 
         self.try_(work())
@@ -211,9 +225,41 @@ class BothSides(RuleBasedStateMachine):
                 for data, path in self.owed.items():
                     if path.startswith(f"{old}/"):
                         self.owed[data] = ANYWHERE
+                for handle, (path, data) in self.held.items():
+                    if path.startswith(f"{old}/"):
+                        self.held[handle] = ANYWHERE, data
                 await self.mount.client.rename(*source, *target)
 
         self.try_(work())
+
+    @rule(path=PATHS)
+    def we_open(self, path: str) -> None:
+        async def work() -> None:
+            found = await self.seen(path)
+            if found is not None and len(found[1]) == SIZE:
+                self.held[found[0]] = path, found[1]
+
+        self.try_(work())
+
+    @rule()
+    def we_read_on(self) -> None:
+        async def work(handle: bytes, expected: bytes) -> None:
+            pieces = [bytes(piece) async for piece in self.mount.client.read_all(handle)]
+            assert b"".join(pieces) == expected
+
+        for handle, (_, data) in self.held.items():
+            try:
+                self.run(work(handle, data))
+            except NotOk as error:
+                if error.status not in {Status.IO, Status.JUKEBOX}:
+                    raise
+
+    @rule(index=st.integers(0, 10))
+    def we_write_on(self, index: int) -> None:
+        if self.held:
+            handle = list(self.held)[index % len(self.held)]
+            path, before = self.held[handle]
+            self.try_(self.put(path, handle, before, self.new_bytes(b"on"), 0))
 
     # -------------------------------------------------------- what they do
 
@@ -261,11 +307,13 @@ class BothSides(RuleBasedStateMachine):
     @rule()
     def the_mount_ends_and_starts(self) -> None:
         self.run(self.mount.stop())
+        self.held.clear()
         self.run(self.mount.start())
 
     @rule()
     def the_power_fails(self) -> None:
         self.run(self.mount.crash(self.rng))
+        self.held.clear()
         self.run(self.mount.start())
 
     # ------------------------------------------------------ what is there

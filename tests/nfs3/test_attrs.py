@@ -52,8 +52,8 @@ async def test_getattr_of_a_handle_that_is_not_ours_is_badhandle(handle: bytes) 
     assert answered == (Status.BADHANDLE, None)
 
 
-async def test_getattr_of_a_vanished_file_is_stale() -> None:
-    desk = Desk({"gone": b"x"})
+async def test_getattr_of_a_vanished_directory_is_stale() -> None:
+    desk = Desk({"gone": {}})
     handle = await desk.handle("gone")
     desk.far.becomes({})
     assert await desk.call("GETATTR", GetattrArgs(handle), GETATTR) == (Status.STALE, None)

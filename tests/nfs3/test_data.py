@@ -102,7 +102,7 @@ async def test_read_of_a_directory_is_isdir() -> None:
 
 async def test_read_with_a_stale_handle_has_no_attributes() -> None:
     desk = Desk()
-    handle = await desk.handle("hello.txt")
+    handle = await desk.handle("deep")
     desk.far.becomes({})
     assert await desk.call("READ", ReadArgs(handle, 0, 1), READ) == (Status.STALE, None)
 

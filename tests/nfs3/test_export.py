@@ -12,7 +12,7 @@ MANY = {"many": {f"file-{number}": b"x" for number in range(20)}}
 
 
 async def test_a_good_handle_of_a_vanished_node_is_stale() -> None:
-    desk = Desk({"gone": b"x"})
+    desk = Desk({"gone": {}})
     handle = await desk.handle("gone")
     assert desk.export.node(handle).name == b"gone"
     desk.far.becomes({})

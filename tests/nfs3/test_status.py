@@ -43,6 +43,12 @@ def test_an_error_without_a_row_is_a_fault_of_the_server() -> None:
     assert status_of(errors.PortRefused("x")) is Status.SERVERFAULT
 
 
+def test_a_file_whose_bytes_are_lost_is_there_and_fails_to_be_read() -> None:
+    """At STALE a client drops what it has still to write to it."""
+    assert status_of(errors.ContentMissing("x")) is Status.IO
+    assert status_of(errors.RemoteEntryMissing("x")) is Status.STALE
+
+
 def test_a_dead_handle_and_an_unknown_name_are_told_apart() -> None:
     assert status_of(errors.StaleHandle("x")) is Status.STALE
     assert status_of(errors.BadHandle("x")) is Status.BADHANDLE

@@ -17,7 +17,7 @@ from hfnfs.transfer.poll import TICK_S, Poll, Rhythm
 from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.node import Node
+from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.volume import Volume
 from tests.fakes.clock import FakeClock
@@ -187,6 +187,14 @@ class Side:
         entry = self.remote._entry(path)
         assert entry.kind is Kind.FILE
         return entry
+
+    def make_directory(self, name: str) -> None:
+        """One that only we have."""
+        assert self.tree.ours is not None
+        root = self.tree.root
+        made = self.tree.nodes.make(FileType.DIR, root, name)
+        self.tree.adopt(root, made)
+        self.tree.ours.local.add(made)
 
     async def look(self, *directories: str) -> None:
         for path in directories:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hfnfs.disk import staging as staging_module
-from hfnfs.disk.schema import MetaKey, OverlayRecord
+from hfnfs.disk.schema import Change, Key, MetaKey, OverlayRecord
 from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, RemoteUnavailable
 from hfnfs.vfs.needs import Cloned, Journaled, NotYet, StagingRoom, Synced
 from tests.disk.failing import failing
@@ -350,6 +350,30 @@ async def test_what_is_being_given_up_at_the_end_is_gone_before_all_is_closed(
         await ending
         assert disk.staging.usage().files == 0
         assert not list((tmp_path / "staging" / "snapshots").iterdir())
+
+
+async def test_staged_bytes_stay_until_it_is_durable_that_they_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, b"abc")
+        await disk.commit(node)
+        began, go_on, write = threading.Event(), threading.Event(), disk.db._write
+
+        def gated(changes: dict[Key, Change]) -> HfnfsError | None:
+            began.set()
+            assert go_on.wait(100)
+            return write(changes)
+
+        monkeypatch.setattr(disk.db, "_write", gated)
+        disk.writing.discard(node)
+        await until(began.is_set)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert disk.staging.path(node.fileid).exists()
+        go_on.set()
+        await until(lambda: not disk.staging.path(node.fileid).exists())
 
 
 async def test_who_is_cancelled_waits_for_its_thread(

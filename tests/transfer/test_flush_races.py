@@ -10,7 +10,7 @@ import pytest
 
 from hfnfs.disk import staging
 from hfnfs.errors import CacheUnusable, RemoteError
-from hfnfs.remote import EMPTY
+from hfnfs.remote import EMPTY, Put
 from hfnfs.transfer import copies
 from hfnfs.vfs.outbox import Flight
 from tests.disk.failing import failing
@@ -47,6 +47,39 @@ async def test_w3_what_is_deleted_while_its_name_is_sent_is_deleted_after(tmp_pa
         await r.done()
         assert r.bucket.files == {}
         assert r.desk.walk() == {}
+
+
+async def test_what_went_up_before_a_file_was_emptied_never_comes_after(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        r.bucket.upload_gate.close()
+        r.write("new", b"long ago")
+        r.rename("new", "a")  # as editors save
+        await r.go_on(lambda: r.bucket.uploading)
+        r.write("a", b"")
+        await r.done()  # it needs no upload
+        r.desk.do(r.desk.writing.write, r.desk.at("a"), 0, b"now")
+        r.bucket.upload_gate.open()
+        await r.done()
+        assert r.bucket.files == {"a": b"now"}
+        puts = [each for batch in r.bucket.batches for each in batch if isinstance(each, Put)]
+        assert [put.content.size for put in puts] == [0, len(b"now")]
+        r.write("new", b"anew")
+        r.rename("new", "a")
+        await r.done()
+        assert r.bucket.files == {"a": b"anew"}, "what we had sent passed for somebody else's"
+
+
+async def test_w3_what_is_deleted_right_before_its_name_is_sent_never_appears(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as r:
+        r.is_durable.clear()
+        r.write("a", b"a")
+        await r.go_on(lambda: r.tickets)
+        r.remove("a")
+        r.is_durable.set()
+        await r.done()
+        assert not any("a" in shown for shown in r.bucket.shown)
 
 
 async def test_what_is_dropped_between_being_chosen_and_being_sent_is_left_alone(

@@ -1,6 +1,7 @@
 """What a bucket's feed tells is shown, and never instead of what we changed since."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,37 @@ async def test_w23_a_directory_whose_last_file_goes_is_shown_no_more() -> None:
         await side.tell(side.told(*gone))
         await side.passes(2 * TICK_S)
         assert side.names() == {"a", "b", "other"}
+
+
+@pytest.mark.parametrize("is_clear", [True, False], ids=["told in full", "told in part"])
+async def test_w23_a_file_that_is_told_takes_the_place_of_an_empty_directory_of_ours(
+    *, is_clear: bool
+) -> None:
+    async with side_of(feed=True) as side:
+        await side.look("")
+        side.make_directory("mine")
+        side.make_directory("sub2")
+        side.ours.held.add("sub2/file")
+        await side.tell(Ready())
+        await side.passes(TICK_S)
+        side.remote.put(mine=b"theirs", sub2=b"theirs, too")
+        told = side.told("mine", "sub2")
+        await side.tell(told if is_clear else Changed({}, frozenset(told.entries)))
+        await side.passes(2 * TICK_S)
+        assert side.node("mine").type is FileType.REG
+        assert isinstance(side.node("sub2"), Directory), "something in it is ours"
+
+
+async def test_a_directory_that_others_have_stays_beside_a_file_of_its_name() -> None:
+    async with side_of(feed=True) as side:
+        await side.look("")
+        await side.tell(Ready())
+        await side.passes(TICK_S)
+        side.remote.asked.clear()
+        await side.tell(Changed({"sub": replace(side.entry("a"), name="sub")}))
+        await side.passes(TICK_S)
+        assert isinstance(side.node("sub"), Directory)
+        assert side.remote.listed() == []
 
 
 async def test_what_is_told_in_part_is_asked_for() -> None:

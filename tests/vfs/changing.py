@@ -191,7 +191,7 @@ class Desk:
                 self._list(fileid)
             case Named(fileid, name):
                 directory = self._directory(fileid)
-                entries = self._entries(self.tree.path(directory))
+                entries = self.entries(self.tree.path(directory))
                 self.tree.apply_found(directory, name, entries.get(name.decode(errors="replace")))
             case Subtree(fileid):
                 below = [self._directory(fileid)]
@@ -212,9 +212,9 @@ class Desk:
 
     def _list(self, fileid: int) -> None:
         directory = self._directory(fileid)
-        self.tree.apply_listing(directory, Listing("", self._entries(self.tree.path(directory))))
+        self.tree.apply_listing(directory, Listing("", self.entries(self.tree.path(directory))))
 
-    def _entries(self, directory: str) -> dict[str, RemoteEntry]:
+    def entries(self, directory: str) -> dict[str, RemoteEntry]:
         base = f"{directory}/" if directory else ""
         entries: dict[str, RemoteEntry] = {}
         for path in self.hub:

@@ -447,6 +447,19 @@ def test_w18_what_a_listing_says_counts_if_it_was_asked_for_after_all_was_settle
     assert not desk.outbox.claims("", after)
 
 
+def test_w18_a_directory_that_came_and_went_leaves_the_claim_to_its_name() -> None:
+    """There was a file of that name, which is still to be deleted, and there is one again."""
+    desk = Desk()
+    desk.settled("a")
+    desk.remove("a")
+    desk.outbox.hide("a")
+    desk.clock.advance(1)
+    assert desk.outbox.claim("a", desk.clock.now())
+    desk.create("a")
+    desk.restart()
+    assert desk.outbox.claim("a", desk.clock.now())
+
+
 def test_bytes_and_dates_that_change_while_they_are_sent_are_sent_again() -> None:
     desk = Desk()
     desk.upload(desk.create("a"))
@@ -471,3 +484,14 @@ def test_a_node_that_was_put_has_to_be_put_anew_where_it_moves_on_to() -> None:
     desk.outbox.delete("a", None, moved=node.fileid)
     desk.clock.advance(WINDOW_S)
     assert desk.depart() == []
+
+
+def test_what_is_wanted_again_is_not_taken_for_what_went_up_before() -> None:
+    desk = Desk()
+    node = desk.create("a")
+    goes_up = desk.outbox.stamp(node)
+    desk.rename("a", "b")
+    assert desk.outbox.stamp(node) == goes_up, "it is good for there, too"
+    desk.outbox.delete("b", None)  # it moved to a name that the Hub never hears of
+    desk.outbox.put("c", node, None)  # and back, perhaps written to meanwhile
+    assert desk.outbox.stamp(node) != goes_up

@@ -119,6 +119,17 @@ def test_what_vanished_is_stale_with_all_below_it(clock: SetClock) -> None:
     assert (t.file_count, t.byte_count) == (1, 3)
 
 
+def test_a_handle_of_a_later_generation_is_good_where_none_are_kept(clock: SetClock) -> None:
+    before, t = tree(clock), tree(clock)
+    for each in (before, t):
+        each.apply_listing(each.root, listing(file("a", 3, "git-01")))
+    before.nodes.earlier.in_use = lambda _node: True
+    before.apply_listing(before.root, listing(file("a", 9, "git-02")))
+    new = before.lookup(before.root, b"a")
+    assert new.generation == 1
+    assert t.node(new.fileid, t.root.fileid, new.generation) is t.lookup(t.root, b"a")
+
+
 def test_what_comes_back_is_another_generation(clock: SetClock) -> None:
     t = tree(clock)
     t.apply_listing(t.root, listing(file("a")))

@@ -101,6 +101,9 @@ class FrailStaging:
                 self.removed[fileid] = self.files.pop(fileid)
         return []
 
+    def take_little(self, fileid: int) -> list[tuple[int, bytes]] | None:
+        return None
+
     def doubtful(self, fileid: int) -> Ranges:
         return Ranges()
 

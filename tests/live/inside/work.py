@@ -20,13 +20,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.live.inside.manifest import drop_caches, manifest, remount
+from tests.live.inside.manifest import Manifest, drop_caches, manifest, remount
 
 ELSEWHERE = Path("/mnt/elsewhere")  # in the guest's own memory
 NS_PER_MS = 1_000_000
 SAVES = 12
 ROWS, WRITERS = 15, 2
 LINES, LOOPS = 60, 2
+MOVES = 12
 MAPPED_BYTES = 3 * 1024 * 1024 + 777
 # A user's own settings shall not matter to git.
 GIT = {
@@ -175,6 +176,62 @@ def saved_in_place(files: int) -> None:
     assert os.stat("draft.txt").st_ino == number_before
 
 
+def saved_by_emacs(files: int) -> None:
+    """As emacs saves: a link locks the file, the first save moves it aside, later ones keep it."""
+    Path("notes.txt").write_text("version 0\n")
+    for number in range(1, SAVES):
+        os.symlink("me@host.123:456", ".#notes.txt")
+        write_and_sync("#notes.txt#", f"version {number}\n" * number)
+        assert os.readlink(".#notes.txt") == "me@host.123:456"
+        if number == 1:
+            os.rename("notes.txt", "notes.txt~")
+        write_and_sync("notes.txt", f"version {number}\n" * number)
+        os.unlink("#notes.txt#")
+        os.unlink(".#notes.txt")
+        assert Path("notes.txt").read_text() == f"version {number}\n" * number
+    assert Path("notes.txt~").read_text() == "version 0\n"
+    assert sorted(os.listdir()) == ["notes.txt", "notes.txt~"]
+
+
+VIM = shutil.which("vim.tiny") or shutil.which("vim") or ""
+VIM_SETTINGS = [
+    f"backupcopy={how} {backup} {swap}"
+    for how in ("auto", "yes", "no")
+    for backup, swap in (("nobackup", "swapfile"), ("backup", "swapfile"), ("backup", "noswapfile"))
+]
+
+
+def saved_by_vim(files: int) -> None:
+    """vim itself, however it is told to save, leaves what it leaves in the guest's memory."""
+    elsewhere = ELSEWHERE / "vim"
+    for number, settings in enumerate(VIM_SETTINGS):
+        for folder in (elsewhere / str(number), Path(str(number))):
+            folder.mkdir(parents=True)
+            edit(folder, settings)
+        assert (Path(str(number)) / "notes.txt").read_text() == EDITED
+        here, there = manifest(str(number)), manifest(str(elsewhere / str(number)))
+        assert dated_never(here) == dated_never(there), settings
+
+
+EDITED = "".join(f"{word}\n" for word in ["first", *(f"line {n}" for n in range(1, SAVES))])
+
+
+def edit(folder: Path, settings: str) -> None:
+    """Open a file, add lines, save it after each, and once more from another vim."""
+    (folder / "notes.txt").write_text("first\n")
+    (folder / "notes.txt").chmod(0o640)
+    for begin, end in ((1, SAVES - 1), (SAVES - 1, SAVES)):
+        lines = "".join(f"$a\nline {number}\n.\nw\n" for number in range(begin, end))
+        script = f"set backupskip= {settings}\n{lines}!ls -a > names-{begin}\nq\n"
+        argv = [VIM, "-u", "NONE", "-i", "NONE", "-N", "-es", "notes.txt"]
+        done = subprocess.run(argv, cwd=folder, input=script, text=True, check=False)
+        assert done.returncode == 0, settings
+
+
+def dated_never(found: Manifest) -> Manifest:
+    return {path: {**facts, "mtime_ns": 0} for path, facts in found.items()}
+
+
 def write_and_sync(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
@@ -240,6 +297,70 @@ def appended_by_shell_loops(files: int) -> None:
     assert len(lines) == LOOPS * LINES
 
 
+APPEND = """
+import fcntl, os, sys
+who, lines = sys.argv[1:]
+log = os.open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+for number in range(int(lines)):
+    fcntl.flock(log, fcntl.LOCK_EX)
+    os.write(log, f"{who} {number} {'x' * (number % 700)}\\n".encode())
+    fcntl.flock(log, fcntl.LOCK_UN)
+"""
+
+
+def appended_by_programs(files: int) -> None:
+    """Two that keep a log open and append under flock: no line is lost or torn."""
+    appender = [sys.executable, "-c", APPEND]
+    side_by_side([[*appender, str(who), str(files)] for who in range(WRITERS)])
+    remount()
+    lines = Path("log").read_text().splitlines()
+    for who in range(WRITERS):
+        mine = [line for line in lines if line.startswith(f"{who} ")]
+        assert mine == [f"{who} {number} {'x' * (number % 700)}" for number in range(files)]
+    assert len(lines) == WRITERS * files
+
+
+def moved_while_it_is_written(files: int) -> None:
+    """The directories above an open file get other names, again and again; writing goes on."""
+    os.makedirs("top-0/middle-0")
+    expected = b""
+    with open("top-0/middle-0/data.bin", "w+b", buffering=0) as file:
+        for number in range(1, MOVES + 1):
+            piece = random.Random(number).randbytes(50_000)
+            expected += piece
+            file.write(piece[:20_000])
+            os.rename(f"top-{number - 1}", f"top-{number}")
+            file.write(piece[20_000:40_000])
+            os.rename(f"top-{number}/middle-{number - 1}", f"top-{number}/middle-{number}")
+            file.write(piece[40_000:])
+            name = f"top-{number}/middle-{number}/data.bin"
+            assert os.stat(name).st_size == len(expected)
+            if number % 3 == 0:
+                os.fsync(file.fileno())
+                assert Path(name).read_bytes() == expected
+        file.seek(0)
+        assert file.read() == expected
+    assert os.listdir() == [f"top-{MOVES}"]
+    assert Path(name).read_bytes() == expected
+
+
+def removed_while_it_goes_up(files: int) -> None:
+    """`rm -rf` of a tree, some of which is on the Hub by then and some is on its way."""
+    for number in range(files):
+        path = Path(f"tree/d{number % 7}/e{number % 3}/{number}.txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n" * 20)
+    Path("beside.txt").write_text("stays\n")
+    run("rm", "-r", "tree")
+    assert os.listdir() == ["beside.txt"]
+    os.mkdir("tree")
+    Path("tree/d1").write_text("a file where a directory was\n")
+    remount()
+    assert Path("tree/d1").read_text() == "a file where a directory was\n"
+    assert sorted(os.listdir()) == ["beside.txt", "tree"]
+    assert os.listdir("tree") == ["d1"]
+
+
 def written_through_a_map(files: int) -> None:
     """A shared map of a file: what is stored in it is in the file, at the places it was put."""
     dice = random.Random(5)
@@ -266,8 +387,13 @@ WORK: dict[str, Callable[[int], None]] = {
         saved_with_a_backup,
         saved_by_rename,
         saved_in_place,
+        saved_by_emacs,
+        saved_by_vim,
         kept_in_sqlite,
         appended_by_shell_loops,
+        appended_by_programs,
+        moved_while_it_is_written,
+        removed_while_it_goes_up,
         written_through_a_map,
     )
 }

@@ -1,0 +1,84 @@
+"""A disk that is full: what was answered for is there, and it goes on as soon as there is room."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hfnfs.config import KIB
+from hfnfs.disk import headroom
+from hfnfs.nfs3.client import NotOk
+from hfnfs.nfs3.status import Status
+from tests.app.bucket import AT_ONCE, Bucket, Mount
+from tests.live.trees import noise
+
+FILE = noise(64 * KIB, seed=7)
+ROOM_BYTES = 10 * len(FILE)  # beyond what is left for others
+
+
+class SmallDisk:
+    """One that holds so many staged bytes."""
+
+    def __init__(self, staging: Callable[[], Path]) -> None:
+        self.bytes = ROOM_BYTES
+        self._staging = staging
+
+    def free(self, _fd: int) -> int:
+        files = self._staging().iterdir()
+        return self.bytes - sum(path.stat().st_blocks * 512 for path in files if path.is_file())
+
+
+@pytest.fixture
+def disk(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> SmallDisk:
+    disk = SmallDisk(lambda: bucket.volume / "staging")
+    monkeypatch.setattr(headroom, "_free", disk.free)
+    return disk
+
+
+async def saved_until_full(mount: Mount) -> dict[str, bytes]:
+    """What was saved before there was no room."""
+    saved: dict[str, bytes] = {}
+    for number in range(100):
+        path = f"f{number}"
+        try:
+            await mount.save(path, FILE)
+        except NotOk as refused:
+            if refused.status is not Status.NOSPC:
+                raise
+            return saved | {path: b""}  # it was made
+        saved[path] = FILE
+    raise AssertionError("it is never full")
+
+
+@pytest.mark.usefixtures("disk")
+async def test_a_disk_that_is_full_of_what_the_hub_has_takes_more(bucket: Bucket) -> None:
+    expected = {}
+    async with bucket.mounted(**AT_ONCE) as mount:
+        for turn in range(5):
+            for number in range(6):
+                path = f"{turn}-{number}"
+                await mount.save(path, FILE)
+                expected[path] = FILE
+            await mount.drained()
+        assert await mount.tree() == expected
+    assert await bucket.files() == expected
+
+
+async def test_a_disk_that_is_full_of_what_the_hub_lacks_refuses_more_and_goes_on_with_room(
+    bucket: Bucket, disk: SmallDisk
+) -> None:
+    async with bucket.mounted() as mount:
+        saved = await saved_until_full(mount)
+        assert len(saved) > 5
+        assert await mount.tree() == saved
+        await mount.rename("f0", "g0")
+        saved["g0"] = saved.pop("f0")
+        await mount.remove("f1")
+        del saved["f1"]
+        disk.bytes *= 2
+        await mount.save("more", FILE)
+        saved["more"] = FILE
+    async with bucket.mounted() as mount:
+        assert await mount.tree() == saved
+        await mount.drained()
+    assert await bucket.files() == saved
