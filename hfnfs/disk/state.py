@@ -104,7 +104,13 @@ class State:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many changes wait for the disk that no more should be made."""
+        """Whether so many changes wait for the disk that no more should be made.
+
+        So it is while the disk takes none of them: a change that is made would be answered with an
+        error, and be there all the same.
+        """
+        if self._error is not None:
+            return True
         return self._queued_weight + self._taken_weight >= self._changes_max
 
     # ------------------------------------------------------------- opening

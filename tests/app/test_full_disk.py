@@ -1,15 +1,17 @@
 """A disk that is full: what was answered for is there, and it goes on as soon as there is room."""
 
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hfnfs.config import KIB
-from hfnfs.disk import headroom
+from hfnfs.disk import headroom, schema
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
-from tests.app.bucket import AT_ONCE, Bucket, Mount
+from tests.app.bucket import AT_ONCE, Bucket, Mount, eventually
 from tests.live.trees import noise
 
 FILE = noise(64 * KIB, seed=7)
@@ -62,6 +64,42 @@ async def test_a_disk_that_is_full_of_what_the_hub_has_takes_more(bucket: Bucket
             await mount.drained()
         assert await mount.tree() == expected
     assert await bucket.files() == expected
+
+
+async def test_while_nothing_can_be_recorded_nothing_is_changed_and_then_all_goes_on(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bucket.mounted() as mount:
+        made = await mount.save("a", FILE)
+        with monkeypatch.context() as full:
+            full.setattr(schema, "apply", refuse)
+            with pytest.raises(NotOk) as first:
+                await mount.remove("a")  # by which it is found out
+            before = await mount.paths()
+            with pytest.raises(NotOk) as refused:
+                await mount.mkdir("d")
+            with pytest.raises(NotOk):
+                await mount.set("", mode=0o700)
+            assert {first.value.status, refused.value.status} == {Status.NOSPC}
+            assert await mount.paths() == before
+        await eventually(partial(made_directory, mount, "e"), expected=True)
+        shown = await mount.tree()
+    async with bucket.mounted() as mount:
+        assert await mount.tree() == shown == {"e": None}
+        with pytest.raises(NotOk):
+            await mount.read_by(made)
+
+
+def refuse(*_args: object) -> None:
+    """As SQLite does on a full disk."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
+async def made_directory(mount: Mount, path: str) -> bool:
+    await mount.mkdir(path)
+    return True
 
 
 async def test_a_disk_that_is_full_of_what_the_hub_lacks_refuses_more_and_goes_on_with_room(

@@ -158,6 +158,19 @@ async def test_df_shows_the_quota_and_what_is_left_of_it(bucket: Bucket) -> None
         await mount.save("b", bytes(700))
 
 
+async def test_what_is_moved_to_the_trash_leaves_the_hub_and_can_come_back(bucket: Bucket) -> None:
+    await bucket.put({"a": BIG})
+    async with bucket.mounted() as mount:
+        await mount.mkdir(".Trashes")
+        await mount.rename("a", ".Trashes/a")
+        await mount.drained()
+        assert await bucket.files() == {}
+        await mount.rename(".Trashes/a", "b")
+        await mount.drained()
+        assert await mount.read("b") == BIG
+    assert await bucket.files() == {"b": BIG}
+
+
 async def test_the_quota_holds_also_for_what_was_sent_since_the_bucket_was_asked(
     bucket: Bucket,
 ) -> None:

@@ -168,6 +168,18 @@ async def test_w14_an_upload_that_hangs_holds_up_nothing_else(
         assert r.bucket.files == {"other large": b"another that goes", "small": b"small"}
 
 
+async def test_w14_small_files_that_hang_hold_up_no_small_ones_that_come_later(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as r:
+        r.bucket.stuck_bytes = {b"stuck"}
+        r.write("small", b"stuck")
+        await r.go_on(lambda: r.bucket.uploading)
+        r.write("other", b"goes")
+        await r.go_on(lambda: len(r.desk.outbox) == 1)
+        assert r.bucket.files == {"other": b"goes"}
+
+
 async def test_while_the_hub_is_down_there_is_one_pause_and_one_word_of_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
