@@ -284,3 +284,13 @@ async def test_w15_a_file_that_others_changed_too_is_kept_twice(
         expected = {"a": b"theirs", other: b"ours"}
         assert await mount.tree() == expected == await bucket.files()
         assert [text for text in caplog.messages if other in text]
+
+
+async def test_a_new_file_that_nobody_writes_to_in_time_is_empty_on_the_hub_first(
+    bucket: Bucket,
+) -> None:
+    async with bucket.mounted(**AT_ONCE) as mount:
+        made = await mount.client.create(mount.root, b"a")
+        await bucket.until_it_has({"a": b""})
+        await mount.client.write_all(made.handle, 0, b"written later")
+        await bucket.until_it_has({"a": b"written later"})
