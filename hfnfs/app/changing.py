@@ -6,6 +6,7 @@ What the Hub lacks at the end stays here, for the next time; see draining.py.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
         changes=Changes(naming, setting, writing, config.quota_bytes),
     )
     restore(kept.snapshot, means, outbox)
+    gc.freeze()  # most of it stays: nobody waits while the collector looks through it
     journal.submit()
     return Parts(volume, kept, outbox, means, Aside(means, outbox, naming))
 
