@@ -327,8 +327,10 @@ def test_longest_unused_is_evicted_first(bench: Bench, is_read: bool) -> None:
     if is_read:
         bench.data.read(nodes[0], 0, 1)
     else:
-        bench.writing.write(nodes[0], 0, b"y")
-        bench.settle(nodes[0])
+        content = bench.settle(nodes[0])  # it reads them
+        bench.settle(nodes[1])
+        bench.writing.write(nodes[0], 0, b"x")
+        bench.writing.settle(nodes[0], bench.writing.durable(nodes[0]).version, content)
     assert bench.writing.evict(11)
     assert [bench.data.overlay(node) is None for node in nodes] == [False, True, True]
 
