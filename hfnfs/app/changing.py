@@ -6,6 +6,7 @@ What the Hub lacks at the end stays here, for the next time; see draining.py.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
     )
     restore(kept.snapshot, means, outbox)
     writing.pieces.restored(kept.snapshot.pieces)
+    gc.freeze()  # most of it stays: nobody waits while the collector looks through it
     journal.submit()
     return Parts(volume, kept, outbox, means, Aside(means, outbox, naming))
 

@@ -29,7 +29,7 @@ class Draining:
 
     async def drained(self, enough: asyncio.Event) -> None:
         """Return once the Hub has all; `enough` ends the wait. Raises ChangesUnsent."""
-        if self.flush.pending():
+        if self.flush.pending_count:
             await self._send(enough)
         left = self.flush.pending()
         if left:
@@ -52,7 +52,7 @@ class Draining:
             await asyncio.sleep(TOLD_EVERY_S)
             _log.info(
                 "sending what the Hub lacks: %s; Ctrl-C leaves the rest to the next mount",
-                amount(len(self.flush.pending()), self.unsent_bytes()),
+                amount(self.flush.pending_count, self.unsent_bytes()),
             )
 
     def _told(self, left: list[Pending]) -> str:

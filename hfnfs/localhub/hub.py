@@ -208,6 +208,10 @@ class LocalHub:
         found = self._buckets.snapshot(self._bucket(bucket)).files
         return {path: self._bytes_of(file.xet) for path, file in found.items()}
 
+    async def usage(self, bucket: str) -> tuple[int, int]:
+        """Bytes and number of a bucket's files."""
+        return self._buckets.usage(self._bucket(bucket))
+
     async def history(self, bucket: str) -> list[tuple[str, bytes | None]]:
         """What was put at which path (None: deleted) since the bucket was made, in order."""
         return [

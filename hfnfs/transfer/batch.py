@@ -1,85 +1,28 @@
 """What goes to the Hub together, and what becomes of it in view of what the Hub has now; pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final
 
-from hfnfs.config import MIB
 from hfnfs.remote import Delete, Kind, Operation, Put, RemoteEntry, same
-from hfnfs.vfs.node import Node
-from hfnfs.vfs.outbox import Entry, Flight, Outbox
+from hfnfs.vfs.outbox import Entry, Outbox
 
 OPERATIONS_MAX: Final = 1000  # of one request
-# Files from this size on go up alone, so that none of them holds up another.
-LARGE_BYTES: Final = 8 * MIB
-GROUP_FILES_MAX: Final = 1000
-GROUP_BYTES_MAX: Final = 256 * MIB  # also what the copies of a group may take on the disk
 # How long what is due waits for others that are due soon.
 GATHER_S_MAX: Final = 2.0
 
 _NS_PER_MS: Final = 1_000_000
-_NOTHING: Final = Flight(None, 0, None, 0, 0)
-
-T = TypeVar("T")
-
-
-class Sized(NamedTuple, Generic[T]):
-    """Something to upload, and its bytes."""
-
-    what: T
-    size: int
-
-
-def groups(files: Iterable[Sized[T]]) -> list[list[T]]:
-    """Those that are uploaded together, in order of their first; large ones are alone."""
-    found: list[list[T]] = []
-    small: list[T] = []
-    total = 0
-    for file in files:
-        if file.size >= LARGE_BYTES:
-            found.append([file.what])
-            continue
-        if not small or len(small) >= GROUP_FILES_MAX or total + file.size > GROUP_BYTES_MAX:
-            small, total = [], 0
-            found.append(small)
-        small.append(file.what)
-        total += file.size
-    return found
 
 
 def starts_at(due: Sequence[Entry], quiet_s: float) -> float:
     """When to begin with what is due: a little after the last of many, so that they go together.
 
-    Never later than `quiet_s` after the first one was due, and at once if a request is full. For
-    what is in a hurry it is soon, however long files are to be quiet.
+    Never later than `quiet_s` after the first one was due. For what is in a hurry it is soon,
+    however long files are to be quiet.
     """
     quiet_s = min(quiet_s, GATHER_S_MAX)
     first, last = min(entry.due_at for entry in due), max(entry.due_at for entry in due)
-    return first if len(due) >= OPERATIONS_MAX else min(last + quiet_s / 4, first + quiet_s)
-
-
-def plan(
-    entries: Iterable[Entry], outbox: Outbox, flight_of: Callable[[Node], Flight | None]
-) -> list[tuple[Entry, Flight]]:
-    """What to send in one batch; `flight_of` gives None for a node that is to go up before.
-
-    A path that a node has left is deleted after, or together with, the node's put elsewhere.
-    """
-    puts: dict[str, tuple[Entry, Flight]] = {}
-    deletes: list[tuple[Entry, Flight]] = []
-    gone: list[Entry] = []
-    for entry in entries:
-        if entry.node is None:
-            gone.append(entry)
-        elif len(puts) < OPERATIONS_MAX and (flight := flight_of(entry.node)) is not None:
-            puts[entry.path] = entry, flight
-    for entry in gone:
-        if len(puts) + len(deletes) >= OPERATIONS_MAX:
-            break
-        unnamed = outbox.unnamed(entry)
-        if not unnamed or (len(unnamed) == 1 and unnamed[0].path in puts):
-            deletes.append((entry, _NOTHING))
-    return [*puts.values(), *deletes]
+    return min(last + quiet_s / 4, first + quiet_s)
 
 
 class Verdict(Enum):

@@ -22,7 +22,7 @@ from hfnfs.clock import Clock
 from hfnfs.errors import HfnfsError, RemoteError
 from hfnfs.remote import EMPTY, ContentId, WritableRemote
 from hfnfs.transfer import batch
-from hfnfs.transfer.batch import LARGE_BYTES, Sized
+from hfnfs.transfer.backlog import Backlog
 from hfnfs.transfer.commits import Commits, Local
 from hfnfs.transfer.copies import Source
 from hfnfs.transfer.directories import Changes
@@ -66,6 +66,7 @@ class Flush:
         self._outage = Outage(clock)
         self._going: set[int] = set()  # fileids
         self._ready: dict[int, Flight] = {}  # by fileid: uploaded, to be given its name
+        self._backlog = Backlog(local.outbox, self._flight_of)
         self._moved: Counter[int] = Counter()  # fileids: copies thrown away in a row
         self._large_going = self._groups_going = 0
         self._is_committing = self._is_draining = False
@@ -118,6 +119,11 @@ class Flush:
         return self._local.outbox.pending()
 
     @property
+    def pending_count(self) -> int:
+        """At how many paths."""
+        return len(self._local.outbox)
+
+    @property
     def outage(self) -> str:
         """Why nothing goes to the Hub just now; "" where it can be reached."""
         return self._outage.error
@@ -144,44 +150,44 @@ class Flush:
             outbox.hurry(failed_too=False)
         if self._outage.ends_at > now:
             return self._outage.ends_at
-        due = outbox.due(now)
-        # Each look goes through all that is due: what becomes so one by one is looked at together.
+        self._backlog.take_in(now)
+        # What becomes due one by one is looked at together.
         together_s = min(outbox.quiet_s, batch.GATHER_S_MAX) / _LOOKS_WHILE_QUIET
-        next_due = max(outbox.next_due(), now + together_s)
-        looks = [next_due, self._start_uploads(due, now, tasks)]
+        looks = [max(outbox.next_due(), now + together_s), self._start_uploads(now, tasks)]
         if not self._is_committing:
-            looks.append(self._start_commit(due, now, tasks))
+            looks.append(self._start_commit(now, tasks))
+        if self._backlog.has_moved:
+            self._backlog.has_moved = False
+            return now
         return min(looks)
 
-    def _start_uploads(self, due: Sequence[Entry], now: float, tasks: asyncio.TaskGroup) -> float:
+    def _start_uploads(self, now: float, tasks: asyncio.TaskGroup) -> float:
         """Let go up what has to and may; when to look again."""
-        files = [(entry, entry.node) for entry in due if entry.node is not None]
-        large = [n for _, n in files if n.size >= LARGE_BYTES and self._has_to_go_up(n)]
-        for node in large[: LARGE_IN_FLIGHT_MAX - self._large_going]:
-            self._start_upload([node], tasks)
-        if self._groups_going >= GROUPS_IN_FLIGHT_MAX:
-            return inf
-        small = [(e, n) for e, n in files if n.size < LARGE_BYTES and self._has_to_go_up(n)]
-        if not small:
-            return inf
-        begin = self._begins([entry for entry, _ in small])
-        if begin > now:
-            return begin
-        groups = batch.groups(Sized(node, node.size) for _, node in small)
-        for group in groups[: GROUPS_IN_FLIGHT_MAX - self._groups_going]:
-            self._start_upload(group, tasks)
+        for entry in self._backlog.large(self._going, LARGE_IN_FLIGHT_MAX - self._large_going):
+            self._start_upload([entry], tasks, is_large=True)
+        while self._groups_going < GROUPS_IN_FLIGHT_MAX:
+            group = self._backlog.group(self._going)
+            if not group.entries:
+                break
+            begin = -inf if group.is_full else self._begins(group.entries)
+            if begin > now:
+                return begin
+            self._start_upload(group.entries, tasks, is_large=False)
         return inf
 
-    def _start_commit(self, due: Sequence[Entry], now: float, tasks: asyncio.TaskGroup) -> float:
+    def _start_commit(self, now: float, tasks: asyncio.TaskGroup) -> float:
         """Send names for what is ready; when to look again."""
-        ready = {entry.path: entry for entry in self._ready_entries(now)}
-        entries = {entry.path: entry for entry in due} | ready
-        chosen = batch.plan(entries.values(), self._local.outbox, self._flight_of)
+        ready = self._ready_entries(now)
+        chosen = self._backlog.batch(ready)
         if not chosen:
             return inf
-        begin = -inf if ready else self._begins([entry for entry, _ in chosen])
+        entries = [entry for entry, _ in chosen]
+        is_full = len(entries) >= batch.OPERATIONS_MAX
+        is_ready = any(f.node is not None and f.node.fileid in self._ready for _, f in chosen)
+        begin = -inf if is_ready or is_full else self._begins(entries)
         if begin > now:
             return begin
+        self._backlog.begin(entries)
         self._is_committing = True
         tasks.create_task(self._guarded(self._commit(chosen)), name="commit to the Hub")
         return inf
@@ -205,9 +211,6 @@ class Flush:
 
     # ------------------------------------------------------------ uploads
 
-    def _has_to_go_up(self, node: Node) -> bool:
-        return node.fileid not in self._going and self._flight_of(node) is None
-
     def _flight_of(self, node: Node) -> Flight | None:
         """What to send of a file; None: it has to go up before."""
         ready = self._ready.get(node.fileid)
@@ -220,21 +223,23 @@ class Flush:
         version = 0 if overlay is None else overlay.version
         return Flight(node, self._local.outbox.stamp(node), content, node.mtime_ns, version)
 
-    def _start_upload(self, nodes: Sequence[Node], tasks: asyncio.TaskGroup) -> None:
-        going = [self._taken(node) for node in nodes]
+    def _start_upload(
+        self, entries: Sequence[Entry], tasks: asyncio.TaskGroup, *, is_large: bool
+    ) -> None:
+        self._backlog.begin(entries)
+        going = [self._taken(entry) for entry in entries]
         self._going.update(file.node.fileid for file in going)
-        is_large = nodes[0].size >= LARGE_BYTES
         self._large_going += is_large
         self._groups_going += not is_large
-        name = f"upload {len(nodes)} files"
+        name = f"upload {len(going)} files"
         tasks.create_task(self._guarded(self._upload(going, is_large=is_large)), name=name)
 
-    def _taken(self, node: Node) -> _Going:
-        outbox, overlay = self._local.outbox, self._local.overlay(node)
+    def _taken(self, entry: Entry) -> _Going:
+        node = entry.node
+        assert node is not None, "there is nothing to upload"
+        overlay = self._local.overlay(node)
         assert overlay is not None, "else there was nothing to upload"
-        home = outbox.home(node.fileid)
-        assert home is not None, "it was due"
-        outbox.begin(home)
+        self._local.outbox.begin(entry)
         return _Going(node, overlay)
 
     async def _upload(self, going: Sequence[_Going], *, is_large: bool) -> None:
@@ -248,6 +253,8 @@ class Flush:
             self._take_in(going, outcomes)
         finally:
             self._going.difference_update(source.fileid for source in sources)
+            homes = [self._local.outbox.home(source.fileid) for source in sources]
+            self._backlog.put_back(home for home in homes if home is not None)
             self._large_going -= is_large
             self._groups_going -= not is_large
 

@@ -87,6 +87,8 @@ class Verifier:
                 await self.round()
             except HfnfsError as error:
                 _log.warning("the cache cannot be verified: %s", error)
+            except Exception:  # a rim: a bug costs this check, not the mount
+                _log.exception("verifying the cache failed")
 
     async def round(self) -> None:
         """Verify what is complete and was quiet since the last round."""

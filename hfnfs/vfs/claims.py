@@ -7,6 +7,7 @@ settled, and then shows what was there before.
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from math import inf
 from typing import Final
 
 from hfnfs.clock import Clock
@@ -14,6 +15,18 @@ from hfnfs.clock import Clock
 # A listing is older than that nowhere: it is given up long before.
 _REMEMBERED_S: Final = 600.0
 _REMEMBERED_MAX: Final = 200_000
+_TOGETHER_MAX: Final = 256  # names that are forgotten together
+
+
+class _Settled:
+    """Names of one directory that were settled one after the other."""
+
+    __slots__ = ("directory", "last_at", "names")
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.names: list[str] = []
+        self.last_at = -inf
 
 
 class Claims:
@@ -25,7 +38,8 @@ class Claims:
         self._hidden: set[str] = set()
         self._doomed: Counter[str] = Counter()  # directories: files below that are to be deleted
         self._settled: dict[str, dict[str, float]] = {}  # by directory, names: when
-        self._settled_order: deque[tuple[float, str, str]] = deque()
+        self._settled_order: deque[_Settled] = deque()
+        self._remembered = 0  # names in it
 
     def of(self, directory: str, asked_at: float) -> set[str]:
         """Names in a directory that a listing asked for at that time does not decide."""
@@ -95,7 +109,12 @@ class Claims:
     def _remember(self, directory: str, name: str) -> None:
         now = self._clock.now()
         self._settled.setdefault(directory, {})[name] = now
-        self._settled_order.append((now, directory, name))
+        order = self._settled_order
+        if not order or order[-1].directory != directory or len(order[-1].names) >= _TOGETHER_MAX:
+            order.append(_Settled(directory))
+        order[-1].names.append(name)
+        order[-1].last_at = now
+        self._remembered += 1
         self._forget_old(now)
 
     def _let_go(self, directory: str, name: str) -> None:
@@ -107,13 +126,15 @@ class Claims:
 
     def _forget_old(self, now: float) -> None:
         order = self._settled_order
-        while order[0][0] < now - _REMEMBERED_S or len(order) > _REMEMBERED_MAX:
-            at, directory, name = order.popleft()
-            names = self._settled.get(directory, {})
-            if names.get(name) == at:
-                del names[name]
-                if not names:
-                    del self._settled[directory]
+        while order[0].last_at < now - _REMEMBERED_S or self._remembered > _REMEMBERED_MAX:
+            oldest = order.popleft()
+            self._remembered -= len(oldest.names)
+            names = self._settled.get(oldest.directory, {})
+            for name in oldest.names:
+                if names.get(name, inf) <= oldest.last_at:  # else it was settled again
+                    del names[name]
+            if not names:
+                self._settled.pop(oldest.directory, None)
 
 
 def _above(path: str) -> Iterator[str]:

@@ -17,8 +17,8 @@ only once the node was put elsewhere, or nobody wants it any more.
 
 import logging
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from heapq import heappop, heappush
+from collections.abc import Callable, Collection, Iterable
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final, NamedTuple
 
@@ -63,8 +63,8 @@ class Entry:
     """What the Hub shall have at one path; only the outbox changes it."""
 
     __slots__ = (
-        "attempts", "due_at", "error", "error_kind", "first_at", "flight", "moved", "node",
-        "not_before", "path", "queued_at", "sent", "theirs",
+        "attempts", "due_at", "error", "error_kind", "first_at", "flight", "is_due", "moved",
+        "node", "not_before", "path", "queued_at", "sent", "theirs",
     )  # fmt: skip
 
     def __init__(self, path: str, theirs: ContentId | None, now: float) -> None:
@@ -76,6 +76,7 @@ class Entry:
         self.flight: Flight | None = None
         self.first_at = now  # of the first change that the Hub lacks
         self.due_at = inf
+        self.is_due = False  # and not in the queue any more
         self.queued_at = inf  # its place in the queue
         self.not_before = -inf  # after a failure
         self.attempts = 0
@@ -116,7 +117,6 @@ class Outbox:
         self._moving = (0, 0)  # fileid and stamp of the node that left a path last
         self._queue: list[tuple[float, int, Entry]] = []  # a heap; some are there twice
         self._queued = 0
-        self._due: dict[str, Entry] = {}
         self._claims = Claims(clock)
 
     def __len__(self) -> int:
@@ -193,10 +193,22 @@ class Outbox:
 
     # ----------------------------------------------------- for the flush
 
-    def due(self, now: float) -> list[Entry]:
-        """What is due and not in flight, longest due first."""
-        self._ripen(now)
-        return [entry for entry in self._due.values() if entry.flight is None]
+    def ripened(self, now: float, count: int) -> list[Entry]:
+        """What has become due, each once until it is so again; so many at most, first due first."""
+        found: list[Entry] = []
+        while len(found) < count and self.next_due() <= now:
+            _, _, entry = heappop(self._queue)
+            entry.queued_at = inf
+            if entry.due_at > now:
+                self._enqueue(entry)
+            else:
+                entry.is_due = True
+                found.append(entry)
+        return found
+
+    def is_due(self, entry: Entry) -> bool:
+        """Whether it is one of ours that has become due, and is not in flight."""
+        return entry.is_due and self.holds(entry)
 
     def next_due(self) -> float:
         """When something becomes due that is not so yet (inf: nothing will)."""
@@ -242,7 +254,7 @@ class Outbox:
         assert entry.flight is None, "one at a time"
         entry.flight = flight
         entry.first_at = self._clock.now()
-        self._due.pop(entry.path, None)
+        entry.is_due = False
 
     def is_still_wanted(self, entry: Entry) -> bool:
         """Whether what is in flight is of what is wanted now, be it an older version."""
@@ -305,13 +317,20 @@ class Outbox:
     def hurry(self, *, failed_too: bool = True) -> None:
         """All that is wanted is due now; what has failed may still have its delay."""
         now = self._clock.now()
-        for entry in self._entries.values():
+        waiting = [queued for queued in self._queue if self._is_current(queued)]
+        self._queue = []
+        is_sooner = False
+        for _, number, entry in waiting:
             if entry.flight is None and entry.due_at > now:
                 if failed_too:
                     entry.not_before = -inf
-                due_at = max(now, entry.not_before)
-                if due_at < entry.due_at:
-                    self._schedule(entry, due_at)
+                entry.due_at = min(entry.due_at, max(now, entry.not_before))
+                is_sooner |= entry.due_at < entry.queued_at
+            entry.queued_at = entry.due_at
+            self._queue.append((entry.due_at, number, entry))
+        heapify(self._queue)
+        if is_sooner:
+            self.when_sooner()
 
     def pending(self) -> list[Pending]:
         """All that the Hub lacks."""
@@ -404,7 +423,6 @@ class Outbox:
     def _drop(self, entry: Entry) -> None:
         path = entry.path
         del self._entries[path]
-        self._due.pop(path, None)
         self._claims.settle(path)
         if entry.node is None:
             self._spare(path)
@@ -445,7 +463,7 @@ class Outbox:
 
     def _schedule(self, entry: Entry, due_at: float) -> None:
         entry.due_at = due_at
-        self._due.pop(entry.path, None)
+        entry.is_due = False
         if due_at < entry.queued_at:
             self._enqueue(entry)
 
@@ -459,21 +477,6 @@ class Outbox:
     def _is_current(self, queued: tuple[float, int, Entry]) -> bool:
         at, _, entry = queued
         return entry.queued_at == at and self._entries.get(entry.path) is entry
-
-    def _ripen(self, now: float) -> None:
-        """Move what has become due from the queue."""
-        for entry in self._ripe(now):
-            entry.queued_at = inf
-            if entry.due_at > now:
-                self._enqueue(entry)
-            else:
-                self._due[entry.path] = entry
-
-    def _ripe(self, now: float) -> Iterator[Entry]:
-        while self._queue and self._queue[0][0] <= now:
-            queued = heappop(self._queue)
-            if self._is_current(queued):
-                yield queued[2]
 
 
 def _hidden_key(directory: str) -> bytes:

@@ -149,5 +149,5 @@ def _tops(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
     # The last addition shifts by 32: its low half reaches the upper bits, and nothing else does.
     halves = values.view("<u4")
     tops = halves[1::2].copy()
-    tops[width:] += halves[0 : 2 * (len(values) - width) : 2]
+    tops[width:] += halves[0 : 2 * max(len(values) - width, 0) : 2]
     return tops

@@ -10,7 +10,7 @@ import pytest
 from hfnfs.hub.upload import Outcome, Uploader
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
-from hfnfs.transfer import batch
+from hfnfs.transfer import backlog
 from hfnfs.vfs import outbox
 from tests.app.bucket import AT_ONCE, BATCH, UPLOAD, Bucket
 from tests.live.trees import noise
@@ -257,7 +257,7 @@ async def test_w13_what_the_hub_refuses_holds_up_no_other_file_nor_delete(
 async def test_w14_an_upload_that_hangs_holds_up_no_other_and_is_begun_anew(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "LARGE_BYTES", 100_000)
+    monkeypatch.setattr(backlog, "LARGE_BYTES", 100_000)
     defaults = Uploader.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "stall_timeout_s", 1.0)
@@ -284,3 +284,13 @@ async def test_w15_a_file_that_others_changed_too_is_kept_twice(
         expected = {"a": b"theirs", other: b"ours"}
         assert await mount.tree() == expected == await bucket.files()
         assert [text for text in caplog.messages if other in text]
+
+
+async def test_a_new_file_that_nobody_writes_to_in_time_is_empty_on_the_hub_first(
+    bucket: Bucket,
+) -> None:
+    async with bucket.mounted(**AT_ONCE) as mount:
+        made = await mount.client.create(mount.root, b"a")
+        await bucket.until_it_has({"a": b""})
+        await mount.client.write_all(made.handle, 0, b"written later")
+        await bucket.until_it_has({"a": b"written later"})

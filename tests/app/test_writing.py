@@ -189,6 +189,35 @@ async def test_w9_a_sync_that_fails_is_told_and_makes_the_client_write_again(
     assert await bucket.files() == {"a": MUCH}
 
 
+async def test_w9_a_sync_that_fails_for_an_upload_alone_is_told_to_who_commits_later(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system tells it once, and who heard of it is not who wrote."""
+    sync = HeldSync(monkeypatch)
+    sync.go_on.set()
+    async with bucket.mounted() as mount, asyncio.TaskGroup() as tasks:
+        client = mount.client
+        file = (await client.create(mount.root, b"a")).handle
+        await client.write(file, 0, b"loose")
+        sync.error = OSError(5, os.strerror(5))
+        with pytest.raises(NotOk):
+            await client.commit(file)
+        verifier = (await client.write(file, 0, b"again")).verf
+        tasks.create_task(mount.drained())
+        await until(lambda: "a is not on the Hub yet, and kept" in caplog.text)
+        assert sync.begun == 2, "the second time for the copy that was to go up"
+        sync.error = None
+        with pytest.raises(NotOk) as refused:
+            await client.commit(file)
+        assert refused.value.status is Status.IO
+        once_more = (await client.write(file, 0, b"third")).verf
+        assert once_more != verifier
+        with pytest.raises(NotOk):  # of the upload, which is told once
+            await client.commit(file)
+        assert await client.commit(file) == once_more
+    assert await bucket.files() == {"a": b"third"}
+
+
 @pytest.mark.parametrize("room", [0, 3])
 async def test_w10_a_write_for_which_the_disk_has_no_room_is_nospc(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, room: int

@@ -11,23 +11,28 @@ from tests.live.product import hub_with_bucket, served
 BUCKET = "local/small"
 DIRECTORIES = 10
 SIDE_BY_SIDE = 8
-PATIENCE_S = 300.0
+PATIENCE_S = 3600.0
 
 
-def requests_of(files: int, folder: Path) -> Counter[str]:
+def requests_of(files: int, folder: Path, directories: int = DIRECTORIES) -> Counter[str]:
     """Make that many files as `cp -r` does, wait until the Hub has them all; requests by kind."""
-    wanted = {f"d{n % DIRECTORIES}/file {n:05}.txt": b"%d\n" % n * 40 for n in range(files)}
+    wanted = small_files(files, directories)
     with hub_with_bucket(folder / "hub", BUCKET, {"before": b"1"}) as (hub, thread):
         with served(hub.endpoint, BUCKET, folder / "mount", kind="bucket") as server:
             hub.counters.clear()
             asyncio.run(make(server.port, wanted))
             deadline = time.monotonic() + PATIENCE_S
-            while (there := len(thread.do(hub.files(BUCKET)))) <= files:
+            while (there := thread.do(hub.usage(BUCKET))[1]) <= files:
                 assert time.monotonic() < deadline, f"{there} files\n{server.log.read_text()}"
                 time.sleep(0.1)
             counted = Counter(hub.counters.requests)
         assert thread.do(hub.files(BUCKET)) == {**wanted, "before": b"1"}
     return counted
+
+
+def small_files(files: int, directories: int) -> dict[str, bytes]:
+    """That many, one after the other in each of the directories."""
+    return {f"d{n % directories}/file {n:05}.txt": b"%d\n" % n * 40 for n in range(files)}
 
 
 async def make(port: int, files: dict[str, bytes]) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from hfnfs.errors import Forbidden, QuotaReached, RemoteError, RemoteUnavailable
-from hfnfs.transfer import batch
-from hfnfs.transfer import flush as module
+from hfnfs.transfer import backlog as module
 from tests.transfer.bucket import content_of
 from tests.transfer.flushing import Rig, ShownDesk, rig, running
 from tests.until import PATIENCE_S, until
@@ -37,7 +36,9 @@ async def test_a_change_goes_when_it_was_quiet_but_no_later_than_the_window(tmp_
             r.flush.wake()
             await asyncio.sleep(0)
         assert not r.bucket.uploads
-        assert r.desk.outbox.due(r.desk.clock.now())  # 30 s after the first one
+        entry = r.desk.outbox.home(r.desk.at("a").fileid)
+        assert entry is not None
+        assert r.desk.outbox.is_due(entry)  # 30 s after the first one
         await r.done()
         assert r.bucket.files == {"a": b"19"}
 
@@ -157,7 +158,6 @@ async def test_w14_an_upload_that_hangs_holds_up_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 10)
-    monkeypatch.setattr(batch, "LARGE_BYTES", 10)
     async with rig(tmp_path) as r:
         r.bucket.stuck_bytes = {b"stuck for ever"}
         r.write("large", b"stuck for ever")

@@ -157,3 +157,21 @@ async def test_it_runs_until_it_is_cancelled(
         running = tasks.create_task(verifier.run())
         await until(lambda: verified(caplog))
         running.cancel()
+
+
+@pytest.mark.logs_errors
+async def test_a_mistake_of_ours_costs_one_check_and_no_mount(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "EVERY_S", 0)
+    extents = MemoryExtents(1 << 30)
+    verifier = Verifier(extents)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(verifier.run())
+        with monkeypatch.context() as mistaken:
+            mistaken.setattr(verify, "hashed", None)
+            land(verifier, xet(SMALL), SMALL)
+            await until(lambda: "verifying the cache failed" in caplog.text)
+        land(verifier, xet(DATA), DATA)
+        await until(lambda: verified(caplog))
+        running.cancel()

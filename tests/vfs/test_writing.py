@@ -318,12 +318,19 @@ def test_a_write_during_the_upload_stays_dirty_over_the_new_base(bench: Bench) -
     assert not bench.writing.evict(1)
 
 
-def test_longest_unused_is_evicted_first(bench: Bench) -> None:
+@pytest.mark.parametrize("is_read", [True, False])
+def test_longest_unused_is_evicted_first(bench: Bench, is_read: bool) -> None:
     nodes = [bench.file(b"", name) for name in "abc"]
     for node in nodes:
         bench.writing.write(node, 0, b"x" * 10)
         bench.settle(node)
-    bench.data.read(nodes[0], 0, 1)
+    if is_read:
+        bench.data.read(nodes[0], 0, 1)
+    else:
+        content = bench.settle(nodes[0])  # it reads them
+        bench.settle(nodes[1])
+        bench.writing.write(nodes[0], 0, b"x")
+        bench.writing.settle(nodes[0], bench.writing.durable(nodes[0]).version, content)
     assert bench.writing.evict(11)
     assert [bench.data.overlay(node) is None for node in nodes] == [False, True, True]
 

@@ -9,6 +9,8 @@ from hfnfs.xet.gear import CHUNK_BYTES_MIN, Chunker
 from hfnfs.xet.hashes import Sized
 from tests.xet.clients import hashes_by_hf_xet
 
+WINDOW = 64  # bytes that decide on a cut
+
 
 def chunks_of(data: bytes, piece: int) -> list[bytes]:
     chunker, chunks = Chunker(), []
@@ -27,6 +29,8 @@ def contents() -> list[bytes]:
     rng = random.Random(7)
     edges = (0, 1, CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
     found = [rng.randbytes(n + d) for n in edges for d in (-1, 0, 1) if n + d >= 0]
+    # The last chunk may end anywhere within its first window.
+    found += [rng.randbytes(CHUNK_BYTES_MIN + d) for d in range(-2 * WINDOW, WINDOW)]
     found += [rng.randbytes(3_000_000), bytes(1_000_000), bytes(rng.choices(b"ab", k=400_000))]
     for period in (1, 2, 3, 17, 63, 64, 65, 100, 5000):
         found.append(rng.randbytes(period) * (500_000 // period))
