@@ -169,6 +169,7 @@ async def _let_go(served: Served) -> None:
     """Serve until the client has hung up, if it may have something to write."""
     if served.read_only:
         return
+    log.debug("the mount is gone; its client is served until it has hung up")
     try:
         async with asyncio.timeout(HUNG_UP_WITHIN_S):
             await served.deserted()

@@ -8,14 +8,14 @@ line of JSON how each mount ended, and in "hub" what the bucket holds by then.
 
 import hashlib
 import json
-import mmap
 import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hfnfs.localhub.accounts import DEFAULT_TOKEN
 from tests.live.inside.mount_command import BIN, nfs_mounts, until
@@ -28,7 +28,21 @@ PATIENCE_S = 120.0
 MAPPED = noise(16 * 1024 * 1024, seed=6)
 WRITTEN = noise(3_000_000, seed=7)
 LINES = "".join(f"line {n}\n" for n in range(300)).encode()
-Mount = subprocess.Popen[bytes]
+
+
+class Mount(NamedTuple):
+    """A bucket that is mounted by a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+    on_hub: Callable[[], dict[str, bytes]]  # the bucket's files
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def until_sent(self, name: str, data: bytes) -> None:
+        """The Hub lacks nothing: what comes now alone is what the server is still needed for."""
+        until(f"{name} on the Hub", lambda: self.on_hub().get(name) == data)
 
 
 def umount(_: Mount) -> None:
@@ -36,7 +50,7 @@ def umount(_: Mount) -> None:
 
 
 def terminate(mount: Mount) -> None:
-    mount.send_signal(signal.SIGTERM)
+    mount.process.send_signal(signal.SIGTERM)
 
 
 def dirty_bytes() -> int:
@@ -45,23 +59,32 @@ def dirty_bytes() -> int:
     return 1024 * sum(map(int, re.findall(r"\b(?:Dirty|Writeback):\s+(\d+) kB", told)))
 
 
-def close_all_of(path: Path) -> None:
-    """Close the descriptors of a file that Python's maps have for themselves."""
-    for number in os.listdir("/proc/self/fd"):
-        if os.path.realpath(f"/proc/self/fd/{number}") == str(path):
-            os.close(int(number))
+# Maps a file, and writes to the map when it is told to. Closing a descriptor of the file would
+# send what is in the map, so all of them are closed before, the map's own as well.
+MAP = """
+import mmap, os, sys
+from tests.live.inside.last_words import MAPPED
+with open(sys.argv[1], "w+b") as file:
+    file.truncate(len(MAPPED))
+    pages = mmap.mmap(file.fileno(), len(MAPPED))
+for number in os.listdir("/proc/self/fd"):
+    if os.path.realpath(f"/proc/self/fd/{number}") == sys.argv[1]:
+        os.close(int(number))
+input()
+pages[:] = MAPPED
+os._exit(0)
+"""
 
 
 def mapped(name: str, end: Callable[[Mount], None]) -> Callable[[Mount], dict[str, Any]]:
-    """Put bytes into a file by a map that outlives its descriptors: closing one would send them."""
+    """Put bytes into a file that nobody sends before the mount ends."""
 
     def write(mount: Mount) -> dict[str, Any]:
-        with (POINT / name).open("w+b") as file:
-            file.truncate(len(MAPPED))
-            pages = mmap.mmap(file.fileno(), len(MAPPED))
-        close_all_of(POINT / name)
-        pages[:] = MAPPED
-        pages.close()
+        argv = [sys.executable, "-c", MAP, str(POINT / name)]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE) as mapping:
+            mount.until_sent(name, bytes(len(MAPPED)))
+            mapping.communicate(b"now\n")
+        assert mapping.returncode == 0, "it could not write"
         dirty = dirty_bytes()
         end(mount)
         return {"dirty": dirty}
@@ -84,13 +107,15 @@ def appended(mount: Mount) -> dict[str, Any]:
 
 def detached(mount: Mount) -> dict[str, Any]:
     """A program goes on writing to what was unmounted lazily."""
-    with (POINT / "detached").open("wb") as file:
+    with (POINT / "detached").open("wb", buffering=0) as file:
         file.write(WRITTEN[:100_000])
-        subprocess.run(["umount", "-l", POINT], check=True)
         os.fsync(file.fileno())
+        mount.until_sent("detached", WRITTEN[:100_000])
+        subprocess.run(["umount", "-l", POINT], check=True)
+        until("it is noticed", lambda: "until it has hung up" in mount.said.read_text())
         file.write(WRITTEN[100_000:])
         os.fsync(file.fileno())
-        return {"served": mount.poll() is None}
+        return {"served": not mount.ended()}
 
 
 CASES: dict[str, Callable[[Mount], dict[str, Any]]] = {
@@ -107,25 +132,29 @@ LEFT = {
 }
 
 
-def observe(case: str, url: str) -> dict[str, Any]:
-    argv = [str(BIN / "hf-mount-nfs"), "bucket", BUCKET, str(POINT), "--hub-endpoint", url]
-    output = PLACE / f"{case}.log"
-    with output.open("wb") as log:
-        mount = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    until("it is mounted", lambda: str(POINT) in nfs_mounts() or mount.poll() is not None)
-    until("it says so", lambda: "mounted" in output.read_text() or mount.poll() is not None)
+def observe(case: str, url: str, on_hub: Callable[[], dict[str, bytes]]) -> dict[str, Any]:
+    argv = [str(BIN / "hf-mount-nfs"), "bucket", BUCKET, str(POINT), "-v", "--hub-endpoint", url]
+    said = PLACE / f"{case}.log"
+    with said.open("wb") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    mount = Mount(process, said, on_hub)
+    until("it is mounted", lambda: str(POINT) in nfs_mounts() or mount.ended())
+    until("it says so", lambda: "mounted" in said.read_text() or mount.ended())
     seen = CASES[case](mount)
-    ended = {"exit": mount.wait(PATIENCE_S), "left": nfs_mounts(), "output": output.read_text()}
-    return {**seen, **ended}
+    code = process.wait(PATIENCE_S)
+    return {**seen, "exit": code, "left": nfs_mounts(), "output": said.read_text()}
 
 
 def main() -> None:
     PLACE.mkdir()
     os.environ |= {"HOME": str(PLACE), "HF_HOME": str(PLACE), "HF_TOKEN": DEFAULT_TOKEN}
     with hub_with_bucket(PLACE / "hub", BUCKET, {}) as (hub, thread):
-        seen = {case: observe(case, hub.endpoint) for case in CASES}
-        files = thread.do(hub.files(BUCKET))
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+
+        def on_hub() -> dict[str, bytes]:
+            return thread.do(hub.files(BUCKET))
+
+        seen = {case: observe(case, hub.endpoint, on_hub) for case in CASES}
+        digests = {path: hashlib.sha256(data).hexdigest() for path, data in on_hub().items()}
     print(json.dumps({"cases": seen, "hub": digests}))
 
 
