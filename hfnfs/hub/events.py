@@ -12,7 +12,7 @@ of them in a row the feed is given up.
 
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -35,6 +35,7 @@ PAUSE_MAX_S: Final = 80.0
 # A session that lived longer is gone on with at once.
 SESSION_LONG_S: Final = 60.0
 CURSOR_CHARS_MAX: Final = 1024
+SLICE_CHANGES: Final = 256  # are understood at once: some milliseconds
 
 _KNOWN: Final = {"changes", "ready", "reset", "reconnect"}
 _MEDIA_TYPE: Final = "text/event-stream"
@@ -147,17 +148,19 @@ class Feed:
                     if raw.name == "reconnect":
                         return
 
-    def _understood(self, name: str, told: dict[str, Any]) -> list[FeedEvent]:
+    def _understood(self, name: str, told: dict[str, Any]) -> Iterator[FeedEvent]:
+        """What it tells; much is told piece by piece, so that others are served in between."""
         if name == "changes":
-            changed = changes_of(told, self._prefix)
-            return [changed] if changed.entries or changed.unclear else []
-        if name != "ready":
-            return []
-        self._was_ready = True
-        missed: list[FeedEvent] = [Reset("the feed could not be resumed")]
-        events = [*(missed if self._is_broken else []), Ready()]
-        self._is_broken = False
-        return events
+            for some in _slices(told):
+                changed = changes_of(some, self._prefix)
+                if changed.entries or changed.unclear:
+                    yield changed
+        elif name == "ready":
+            self._was_ready = True
+            if self._is_broken:
+                self._is_broken = False
+                yield Reset("the feed could not be resumed")
+            yield Ready()
 
     async def _reset(self, told: dict[str, Any]) -> Reset:
         """Begin anew from what the bucket is at now: what is listed from here on is not older."""
@@ -171,6 +174,16 @@ def pause_s(failures: int) -> float:
     """How long to wait after so many sessions in a row that failed; half of it is chance."""
     longest = min(PAUSE_FIRST_S * 2.0 ** max(failures - 1, 0), PAUSE_MAX_S)
     return longest * random.uniform(0.5, 1.0)
+
+
+def _slices(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same changes, so many at once."""
+    changes = told.get("changes")
+    if not isinstance(changes, list):
+        yield told
+        return
+    for start in range(0, len(changes), SLICE_CHANGES):
+        yield {"changes": changes[start : start + SLICE_CHANGES]}
 
 
 def changes_of(told: dict[str, Any], prefix: str) -> Changed:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hfnfs.errors import FeedUnavailable, RemoteCorrupt
 from hfnfs.hub.api import Api
 from hfnfs.hub.connect import BucketRemote, connect
-from hfnfs.hub.events import READ_TIMEOUT_S, Feed, changes_of, pause_s
+from hfnfs.hub.events import READ_TIMEOUT_S, SLICE_CHANGES, Feed, changes_of, pause_s
 from hfnfs.hub.http import Http
 from hfnfs.hub.source import parse
 from hfnfs.localhub import buckets
@@ -62,6 +62,15 @@ def queries(server: Server) -> list[str]:
 
 
 # ------------------------------------------------------------------------- sessions
+
+
+async def test_much_that_changed_at_once_is_told_in_pieces(server: Server, api: Api) -> None:
+    many = [change for n in range(3 * SLICE_CHANGES) for change in added(f"{n}")[1]["changes"]]
+    server.on(EVENTS, told(("changes", {"cursor": "5", "changes": many}), READY), refusal(404))
+    events, _ = await all_of(Feed(api, ""))
+    pieces = [event for event in events if isinstance(event, Changed)]
+    assert [len(piece.entries) for piece in pieces] == [SLICE_CHANGES] * 3
+    assert [path for piece in pieces for path in piece.entries] == [c["path"] for c in many]
 
 
 async def test_it_goes_on_where_it_stopped(server: Server, api: Api) -> None:
