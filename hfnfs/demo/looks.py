@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from hfnfs.config import MIB
 from hfnfs.nfs3.client import Found, NfsClient
+from hfnfs.rpc.message import AuthSys
 from hfnfs.vfs.node import FileType
 
 
@@ -36,6 +37,14 @@ class Look(Protocol):
 
     async def sha256(self, path: str) -> str:
         """The hash of all of a file, in hex."""
+        ...
+
+    async def save(self, path: str, data: bytes) -> None:
+        """Write a new file, in a new directory, and have it safe on the disk."""
+        ...
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a file another path."""
         ...
 
 
@@ -82,6 +91,22 @@ class MountLook:
             os.close(fd)
         return digest.hexdigest()
 
+    async def save(self, path: str, data: bytes) -> None:
+        """Write a new file, in a new directory, and have it safe on the disk."""
+        await asyncio.to_thread(self._save, os.path.join(self._root, path), data)
+
+    def _save(self, path: str, data: bytes) -> None:
+        os.mkdir(os.path.dirname(path))
+        with open(path, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a file another path."""
+        old, new = (os.path.join(self._root, path) for path in (old, new))
+        await asyncio.to_thread(os.rename, old, new)
+
 
 class ClientLook:
     """The volume over NFS, without a mount."""
@@ -111,11 +136,32 @@ class ClientLook:
             digest.update(data)
         return digest.hexdigest()
 
+    async def save(self, path: str, data: bytes) -> None:
+        """Write a new file, in a new directory, and have it safe on the disk."""
+        above, directory = await self._home(path.rpartition("/")[0])
+        home = (await self._client.mkdir(above, directory)).handle
+        name = path.rpartition("/")[2].encode()
+        made = await self._client.create(home, name, guarded=True)
+        await self._client.write_all(made.handle, 0, data)
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a file another path."""
+        await self._client.rename(*await self._home(old), *await self._home(new))
+
+    async def _home(self, path: str) -> tuple[bytes, bytes]:
+        """The handle of a path's directory, and its name there."""
+        *above, name = path.encode().split(b"/")
+        handle = self._root
+        for each in above:
+            handle = await self._client.lookup(handle, each)
+        return handle, name
+
 
 @asynccontextmanager
 async def over_nfs(host: str, port: int, export: str) -> AsyncIterator[ClientLook]:
     """Connect, and mount in NFS's sense of the word."""
-    client = await NfsClient.connect(host, port)
+    credential = AuthSys(0, b"demo", os.getuid(), os.getgid(), [])
+    client = await NfsClient.connect(host, port, credential=credential)
     try:
         root = await client.mount(export.encode())
         yield ClientLook(client, root)

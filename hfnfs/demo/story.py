@@ -1,4 +1,4 @@
-"""⏳ What the demo does and tells: a Hub, three volumes, and what looking at them costs."""
+"""⏳ What the demo does and tells: a Hub, three volumes, and what their use costs."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,9 @@ from typing import Literal, NamedTuple
 
 from hfnfs.app.running import Running, running
 from hfnfs.config import MountConfig
+from hfnfs.demo.lines import in_bytes, in_requests, step
 from hfnfs.demo.looks import Look, MountLook, over_nfs
+from hfnfs.demo.saving import save_and_rename
 from hfnfs.errors import (
     HostError,
     KernelWithoutNfs,
@@ -36,7 +38,6 @@ Say = Callable[[str], None]
 
 _HEAD_LENGTH = struct.Struct("<Q")
 _TENSORS_NAMED = 2
-STEP_COLUMNS = 68
 _CANNOT_MOUNT = (MountHelperMissing, KernelWithoutNfs, MountNotPermitted)
 
 
@@ -67,7 +68,7 @@ async def tell(mount_point: str | None, say: Say) -> None:
         async with LocalHub(Path(directory, "hub")) as hub:
             await sample.fill(hub)
             say(f"A Hub of its own runs at {hub.endpoint}, with a model, a dataset and a bucket.")
-            stage = _Stage(hub.endpoint, Path(directory), mount_point, stop, say)
+            stage = _Stage(hub, Path(directory), mount_point, stop, say)
             try:
                 await asyncio.to_thread(check_machine, Surroundings())
                 await stage.play_mounted()
@@ -80,7 +81,7 @@ async def tell(mount_point: str | None, say: Say) -> None:
 class _Stage:
     """Where the story plays."""
 
-    endpoint: str
+    hub: LocalHub
     directory: Path
     mount_point: str | None
     stop: StopRequests
@@ -91,7 +92,7 @@ class _Stage:
             source=chapter.source,
             kind=chapter.kind,
             cache_dir=self.directory / "cache",
-            endpoint=self.endpoint,
+            endpoint=self.hub.endpoint,
             token=DEFAULT_TOKEN,
             uid=os.getuid(),
             gid=os.getgid(),
@@ -110,7 +111,7 @@ class _Stage:
                 self.say(f"Mounted {mount.served.source_label} on {mount.point.path}.")
                 mounts.append(mount)
             for chapter, mount in zip(CHAPTERS, mounts, strict=True):
-                await look_around(chapter, MountLook(mount.point.path), mount.served, self.say)
+                await self.act(chapter, MountLook(mount.point.path), mount.served)
             if self.mount_point is None:
                 for mount in mounts:
                     await mount.mounting.unmount(Unmount.CLEAN)
@@ -131,7 +132,13 @@ class _Stage:
                 running(self.config(chapter)) as served,
                 over_nfs("127.0.0.1", served.port, served.export) as look,
             ):
-                await look_around(chapter, look, served, self.say)
+                await self.act(chapter, look, served)
+
+    async def act(self, chapter: Chapter, look: Look, served: Running) -> None:
+        """Look at one of them, and write to it if it can be written to."""
+        await look_around(chapter, look, served, self.say)
+        if not served.read_only:
+            await save_and_rename(look, served, self.hub, self.say)
 
 
 async def look_around(chapter: Chapter, look: Look, served: Running, say: Say) -> None:
@@ -140,9 +147,9 @@ async def look_around(chapter: Chapter, look: Look, served: Running, say: Say) -
     say(f"\n{chapter.name} {served.source_label}")
     files = await look.files()
     for seen in files:
-        say(f"    {_bytes(seen.size):>9}  {seen.path}")
+        say(f"    {in_bytes(seen.size):>9}  {seen.path}")
     told = partial(_tell_step, say, meter)
-    told(f"{len(files)} files of {_bytes(sum(f.size for f in files))}, listed")
+    told(f"{len(files)} files of {in_bytes(sum(f.size for f in files))}, listed")
     told(await _peek(look, {seen.path: seen.size for seen in files}))
     given = (await asyncio.to_thread(chapter.content))[chapter.read_whole]
     wanted = hashlib.sha256(given).hexdigest()
@@ -150,11 +157,11 @@ async def look_around(chapter: Chapter, look: Look, served: Running, say: Say) -
         got = await look.sha256(chapter.read_whole)
         if got != wanted:
             raise RemoteCorrupt(f"{chapter.read_whole} reads as {got}, and is {wanted}")
-        told(f"{chapter.read_whole}, {_bytes(len(given))}: {how}")
+        told(f"{chapter.read_whole}, {in_bytes(len(given))}: {how}")
 
 
 def _tell_step(say: Say, meter: "_Meter", done: str) -> None:
-    say(f"  {done:.<{STEP_COLUMNS}} {meter.since()}")
+    say(step(done, meter.since()))
 
 
 async def _peek(look: Look, sizes: Mapping[str, int]) -> str:
@@ -190,13 +197,4 @@ class _Meter:
         self._requests, self._bytes = requests, received
         if not new[0]:
             return "nothing transferred"
-        return f"{_bytes(new[1])} in {new[0]} request{'s' * (new[0] > 1)}"
-
-
-def _bytes(count: int) -> str:
-    """For people: 950 B, 4.2 kB, 13.0 MB."""
-    if count < 1000:
-        return f"{count} B"
-    if count < 1_000_000:
-        return f"{count / 1000:.1f} kB"
-    return f"{count / 1_000_000:.1f} MB"
+        return in_requests(new[1], new[0])

@@ -1,5 +1,6 @@
 """The demo: what it shows is measured and compared, not claimed."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from hfnfs.app.running import running
 from hfnfs.config import MountConfig
-from hfnfs.demo import story
+from hfnfs.demo import saving, story
 from hfnfs.demo.looks import MountLook, over_nfs
 from hfnfs.demo.story import CHAPTERS, tell
 from hfnfs.errors import HostError, KernelWithoutNfs, MountPointUnusable, RemoteCorrupt
@@ -38,7 +39,7 @@ async def test_every_file_is_shown_and_every_step_says_what_it_cost() -> None:
     shown = {line.split()[-1] for line in lines if line.startswith("    ")}
     assert shown == {path for chapter in CHAPTERS for path in chapter.content()}
     steps = [match for match in map(STEP.match, lines) if match]
-    assert len(steps) == 4 * len(CHAPTERS)
+    assert len(steps) == 4 * len(CHAPTERS) + 3
     whole = [s for s in steps if "read to its end, equal" in s["done"]]
     again = [s for s in steps if "the same again" in s["done"]]
     assert all("requests" in s["bytes"] for s in whole)
@@ -57,6 +58,25 @@ async def test_a_header_of_a_safetensors_file_costs_a_part_of_it() -> None:
     assert match is not None
     assert "wte.weight" in match["done"]
     assert match["bytes"].endswith("kB in 2 requests")
+
+
+async def test_what_is_written_goes_to_the_hub_once_and_a_rename_sends_no_bytes() -> None:
+    written, sent, renamed = (s for s in map(STEP.match, (await told())[-5:-2]) if s)
+    assert (written["bytes"], sent["done"]) == (
+        "nothing sent",
+        "sent to the Hub, which has it, equal",
+    )
+    assert sent["bytes"].startswith("1.0 MB in ")
+    assert re.match(r"\d+ B in \d+ requests", renamed["bytes"])
+
+
+async def test_a_hub_that_has_anything_else_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def files(hub: LocalHub, bucket: str) -> dict[str, bytes]:
+        return {saving.SAVED: b"?"}
+
+    monkeypatch.setattr(LocalHub, "files", files)
+    with pytest.raises(RemoteCorrupt, match=r"state\.bin is not on the Hub as it was written"):
+        await told()
 
 
 async def test_a_byte_that_is_not_what_it_should_be_ends_it(
@@ -106,3 +126,33 @@ async def test_the_kernel_s_way_and_ours_show_the_same(tmp_path: Path) -> None:
                 for offset, count in [(0, 10), (size // 2, 1000), (size - 3, 10), (size, 1)]:
                     ours = await over.read(path, offset, count)
                     assert ours == await mounted.read(path, offset, count)
+
+
+async def test_the_kernel_s_way_and_ours_leave_the_same(tmp_path: Path) -> None:
+    (tmp_path / "as mounted" / "logs").mkdir(parents=True)
+    (tmp_path / "as mounted" / "logs" / "train.log").write_bytes(
+        sample.bucket_files()["logs/train.log"]
+    )
+    mounted = MountLook(str(tmp_path / "as mounted"))
+    async with LocalHub(tmp_path / "hub") as hub:
+        await hub.create_bucket("local/data")
+        await hub.put("local/data", {"logs/train.log": sample.bucket_files()["logs/train.log"]})
+        config = MountConfig(
+            source="local/data",
+            kind="bucket",
+            cache_dir=tmp_path / "cache",
+            endpoint=hub.endpoint,
+            token=DEFAULT_TOKEN,
+            uid=os.getuid(),
+            gid=os.getgid(),
+        )
+        async with (
+            running(config) as served,
+            over_nfs("127.0.0.1", served.port, served.export) as over,
+        ):
+            for look in (over, mounted):
+                await look.save("logs/new/a", b"saved")
+                await look.save("logs/other/b", b"saved too")
+                await look.rename("logs/new/a", "logs/other/c")
+            assert await over.files() == await mounted.files()
+            assert await over.sha256("logs/other/c") == await mounted.sha256("logs/other/c")
