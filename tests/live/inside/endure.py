@@ -74,6 +74,7 @@ class Worker:
         self.open = [File(name, data, 0) for name, data in theirs.items()]
         self.finished: dict[str, bytes] = {}  # closed
         self.folders: set[str] = set()
+        self.chosen = self.open[0]  # last
         self.made = 0
         self.lines = 0
         self.repeated = 0
@@ -259,7 +260,8 @@ class Worker:
     # --------------------------------------------------------------------- by hand
 
     def some(self) -> File:
-        return self.dice.choice(self.open)
+        self.chosen = self.dice.choice(self.open)
+        return self.chosen
 
     def piece(self) -> bytes:
         size = self.dice.choice((1, 100, 4096, 8192, self.dice.randrange(1, PIECE_MAX)))
@@ -299,7 +301,8 @@ def work(worker: Worker, orders: socket.socket) -> str:
             orders.sendall(b".")
         worker.check()
     except (AssertionError, OSError, ValueError, subprocess.SubprocessError):
-        return f"operation {len(done)}, after {done[-20:]}:\n{traceback.format_exc()}"
+        file = f"{worker.chosen.name} (number {worker.chosen.number:016x})"
+        return f"operation {len(done)} on {file}, after {done[-20:]}:\n{traceback.format_exc()}"
     return ""
 
 
