@@ -73,6 +73,11 @@ async def test_a_link_is_a_copy_for_which_no_data_is_sent(bucket: Bucket) -> Non
         await mount.drained()
         expected = {"a": BIG, "b": b"B" + BIG[1:], "c": b"b" + BIG[1:]}
         assert await mount.tree() == expected == await bucket.files()
+        bucket.hub.counters.clear()
+        await mount.link("b", "d")  # all of it was written here, and sent
+        await mount.drained()
+        assert not sent_to_storage(bucket)
+        assert await bucket.files() == expected | {"d": expected["b"]}
 
 
 @pytest.mark.parametrize("kind", [FileType.FIFO, FileType.SOCK, FileType.CHR, FileType.BLK])
