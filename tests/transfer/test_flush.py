@@ -30,14 +30,15 @@ async def test_what_is_written_is_there_with_its_date_and_stays_readable(tmp_pat
 async def test_a_change_goes_when_it_was_quiet_but_no_later_than_the_window(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         r.write("a", b"0")
+        entry = r.desk.outbox.home(r.desk.at("a").fileid)
+        assert entry is not None
         for second in range(20):
+            assert not r.desk.outbox.is_due(entry)
             r.write("a", b"%d" % second)
             r.desk.clock.advance(1.5)
             r.flush.wake()
             await asyncio.sleep(0)
         assert not r.bucket.uploads
-        entry = r.desk.outbox.home(r.desk.at("a").fileid)
-        assert entry is not None
         assert r.desk.outbox.is_due(entry)  # 30 s after the first one
         await r.done()
         assert r.bucket.files == {"a": b"19"}
