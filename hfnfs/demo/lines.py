@@ -1,5 +1,6 @@
 """How the demo words what it did and what that cost."""
 
+from collections.abc import Mapping
 from typing import Final
 
 STEP_COLUMNS: Final = 68
@@ -10,11 +11,6 @@ def step(done: str, cost: str) -> str:
     return f"  {done:.<{STEP_COLUMNS}} {cost}"
 
 
-def in_requests(count: int, requests: int) -> str:
-    """So many bytes in so many requests."""
-    return f"{in_bytes(count)} in {requests} request{'s' * (requests > 1)}"
-
-
 def in_bytes(count: int) -> str:
     """For people: 950 B, 4.2 kB, 13.0 MB."""
     if count < 1000:
@@ -22,3 +18,25 @@ def in_bytes(count: int) -> str:
     if count < 1_000_000:
         return f"{count / 1000:.1f} kB"
     return f"{count / 1_000_000:.1f} MB"
+
+
+class Meter:
+    """What goes over the network, by counters of requests and of bytes."""
+
+    def __init__(
+        self, requests: Mapping[str, int], bytes_: Mapping[str, int], nothing: str
+    ) -> None:
+        self._counters = requests, bytes_
+        self._nothing = nothing
+        self._told = self._sums()
+
+    def since(self) -> str:
+        """What went since the last call."""
+        before, self._told = self._told, self._sums()
+        requests, count = (now - then for now, then in zip(self._told, before, strict=True))
+        if not requests:
+            return self._nothing
+        return f"{in_bytes(count)} in {requests} request{'s' * (requests > 1)}"
+
+    def _sums(self) -> list[int]:
+        return [sum(counter.values()) for counter in self._counters]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hfnfs.app.running import Running
-from hfnfs.demo.lines import in_bytes, in_requests, step
+from hfnfs.demo.lines import Meter, in_bytes, step
 from hfnfs.demo.looks import Look
 from hfnfs.errors import RemoteCorrupt
 from hfnfs.localhub import sample
@@ -24,7 +24,7 @@ async def save_and_rename(
 
     Raises RemoteCorrupt if the Hub has anything else in the end, ChangesUnsent.
     """
-    sent = _Sent(hub)
+    sent = Meter(hub.counters.requests, hub.counters.bytes_in, "nothing sent")
     data = os.urandom(SIZE)
     await look.save(SAVED, data)
     say(step(f"{SAVED}: {in_bytes(SIZE)} written, safe here", sent.since()))
@@ -40,20 +40,3 @@ async def _require_sent(served: Running, hub: LocalHub, path: str, data: bytes) 
     there = await hub.files(sample.BUCKET)
     if there.get(path) != data or {SAVED, RENAMED} - {path} & there.keys():
         raise RemoteCorrupt(f"{path} is not on the Hub as it was written")
-
-
-class _Sent:
-    """What the Hub was sent."""
-
-    def __init__(self, hub: LocalHub) -> None:
-        self._counters = hub.counters
-        self._requests = self._bytes = 0
-        self.since()
-
-    def since(self) -> str:
-        """What it was sent since the last call."""
-        requests = sum(self._counters.requests.values())
-        bytes_in = sum(self._counters.bytes_in.values())
-        new = requests - self._requests, bytes_in - self._bytes
-        self._requests, self._bytes = requests, bytes_in
-        return in_requests(new[1], new[0]) if new[1] else "nothing sent"

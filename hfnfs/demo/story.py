@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from hfnfs.app.running import Running, running
 from hfnfs.config import MountConfig
-from hfnfs.demo.lines import in_bytes, in_requests, step
+from hfnfs.demo.lines import Meter, in_bytes, step
 from hfnfs.demo.looks import Look, MountLook, over_nfs
 from hfnfs.demo.saving import save_and_rename
 from hfnfs.errors import (
@@ -143,7 +143,7 @@ class _Stage:
 
 async def look_around(chapter: Chapter, look: Look, served: Running, say: Say) -> None:
     """List a volume, read a little, read a whole file twice; tell what each of it transferred."""
-    meter = _Meter(served)
+    meter = Meter(served.counters.requests, served.counters.bytes, "nothing transferred")
     say(f"\n{chapter.name} {served.source_label}")
     files = await look.files()
     for seen in files:
@@ -160,7 +160,7 @@ async def look_around(chapter: Chapter, look: Look, served: Running, say: Say) -
         told(f"{chapter.read_whole}, {in_bytes(len(given))}: {how}")
 
 
-def _tell_step(say: Say, meter: "_Meter", done: str) -> None:
+def _tell_step(say: Say, meter: Meter, done: str) -> None:
     say(step(done, meter.since()))
 
 
@@ -179,22 +179,3 @@ async def _peek(look: Look, sizes: Mapping[str, int]) -> str:
     path = max(sizes, key=lambda path: sizes[path])
     first = (await look.read(path, 0, 4)).hex(" ")
     return f"{path}: its first bytes ({first})"
-
-
-class _Meter:
-    """What came over the network for one volume."""
-
-    def __init__(self, served: Running) -> None:
-        self._counters = served.counters
-        self._requests = self._bytes = 0
-        self.since()
-
-    def since(self) -> str:
-        """What was transferred since the last call."""
-        requests = sum(self._counters.requests.values())
-        received = sum(self._counters.bytes.values())
-        new = requests - self._requests, received - self._bytes
-        self._requests, self._bytes = requests, received
-        if not new[0]:
-            return "nothing transferred"
-        return in_requests(new[1], new[0])
