@@ -1,7 +1,7 @@
 """How the demo words what it did and what that cost."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 STEP_COLUMNS: Final = 68
 
@@ -24,7 +24,7 @@ class Meter:
     """What goes over the network, by counters of requests and of bytes."""
 
     def __init__(
-        self, requests: Mapping[str, int], bytes_: Mapping[str, int], nothing: str
+        self, requests: Mapping[Any, int], bytes_: Mapping[Any, int], nothing: str
     ) -> None:
         self._counters = requests, bytes_
         self._nothing = nothing
