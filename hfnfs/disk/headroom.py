@@ -5,6 +5,7 @@ copied for uploads, or nothing would ever get to the Hub and make room. How much
 for now and then, as that is known to be enough for a while.
 """
 
+import errno
 import os
 from typing import Final
 
@@ -39,6 +40,14 @@ class Headroom:
         """Whether something should go first, if anything can."""
         return self._is_refused or self.is_low(count)
 
+    def require_copy(self, count: int) -> None:
+        """Raise OSError for a copy that would take more than half of what is left for others.
+
+        Before it is begun: it would take all of it until it fails.
+        """
+        if count > _reserve(self._fd) // 2 and _free(self._fd) < count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def taken(self, count: int) -> None:
         """So many bytes were written."""
         self._allowed -= count
@@ -56,5 +65,10 @@ class Headroom:
 def _free(fd: int) -> int:
     """Bytes beyond the reserve; less than 0: so many are missing."""
     system = os.fstatvfs(fd)
-    reserve = min(RESERVE_BYTES_MAX, system.f_blocks * system.f_frsize // _RESERVE_PART)
-    return system.f_bavail * system.f_frsize - reserve
+    return system.f_bavail * system.f_frsize - _reserve(fd)
+
+
+def _reserve(fd: int) -> int:
+    """Bytes that are left free of a file system."""
+    system = os.fstatvfs(fd)
+    return min(RESERVE_BYTES_MAX, system.f_blocks * system.f_frsize // _RESERVE_PART)

@@ -98,10 +98,13 @@ class Snapshot:
         self._bytes = now
 
 
-def copy_staged(source: int, target: int, own: Ranges, size: int) -> None:
+def copy_staged(
+    source: int, target: int, own: Ranges, size: int, require_room: Callable[[int], None]
+) -> None:
     """Make the empty file `target` be `size` bytes: in `own` those of `source`, else zeros.
 
-    Raises OSError, and CacheUnusable when `source` ends before `own` does.
+    `require_room` is asked for what the copy takes. Raises OSError, what that does, and
+    CacheUnusable when `source` ends before `own` does.
     """
     last = max((end for _, end in own.intersect(0, size)), default=0)
     if os.fstat(source).st_size < last:
@@ -112,6 +115,7 @@ def copy_staged(source: int, target: int, own: Ranges, size: int) -> None:
             for data_start, data_end in _data(target, start, end):
                 _zero(target, data_start, data_end)
         return
+    require_room(own.total)
     os.ftruncate(target, size)
     for start, end in own.intersect(0, size):
         for data_start, data_end in _data(source, start, end):

@@ -323,7 +323,7 @@ class Staging:
             try:
                 if own:
                     with self._using(fileid, create=False) as file:
-                        copy_staged(file.fd, fd, own, size)
+                        copy_staged(file.fd, fd, own, size, self._headroom.require_copy)
                 else:
                     os.ftruncate(fd, size)
                 return Snapshot(path, fd, self._count_snapshot)

@@ -5,16 +5,20 @@
 
 Nobody who writes is held up. Each turn copies what was written during the one before, which is
 less each time, as copying is faster than writing. Where it is not, the copy is given up.
+
+Where there is no room for a copy, the staged file itself is read, if that is all of the file. What
+was read of it counts only if nobody has written to it until then.
 """
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from hfnfs.config import MIB
 from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.snapshot import Snapshot
-from hfnfs.errors import CacheUnusable, HfnfsError
+from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace
 from hfnfs.transfer.threads import to_its_end
 from hfnfs.vfs.overlay import Drift, Overlay, Shape
 
@@ -25,7 +29,7 @@ TURNS_MAX: Final = 16
 
 
 class Copier(Protocol):
-    """Makes copies; disk/staging.py does. All but `read_resident` and `require_sure` block."""
+    """Makes copies; disk/staging.py does. The first two and `sync` block."""
 
     def snapshot(self, fileid: int, own: Ranges, size: int) -> Snapshot:
         """A copy of `size` bytes, zeros but for `own`. Raises NoSpace, CacheUnusable."""
@@ -51,6 +55,14 @@ class Copier(Protocol):
         """Raise why what was read of a file may not be what was written."""
         ...
 
+    def reaches(self, fileid: int, end: int) -> bool:
+        """Whether a file is staged, and as long as that."""
+        ...
+
+    def path(self, fileid: int) -> Path:
+        """Where the bytes are that are written on."""
+        ...
+
 
 class Source(NamedTuple):
     """A file that is to go up."""
@@ -70,10 +82,12 @@ class Taking:
 
     def __init__(self, staging: Copier, source: Source) -> None:
         self.source = source
+        self.path: Path | None = None  # where the bytes are to be read
         self.copy: Snapshot | None = None
         self.shape: Shape | None = None
         self.error: HfnfsError | None = None
         self._staging = staging
+        self._lacks_room: NoSpace | None = None  # then the staged file itself is read
         self._from = source.overlay.copy()  # what the running turn copies
         source.overlay.follow()
 
@@ -87,10 +101,26 @@ class Taking:
             if self.error is not None:
                 if isinstance(self.error, CacheUnusable) and self._has_moved():
                     self.error = None  # it was cut while it was copied
+                elif isinstance(self.error, NoSpace):
+                    self._do_without(self.error)
                 return
             if self._ends():
                 return
             await to_its_end(partial(self._do, partial(self._copy_again, self._next_turn())))
+
+    def torn(self) -> HfnfsError | None:
+        """Why what was read may be of no one moment, once it was."""
+        if self._lacks_room is None:
+            return None
+        assert self.shape is not None, "there is what was to be read"
+        if self.source.overlay.version != self.shape.version:
+            lacks = self._lacks_room
+            return type(lacks)(f"no room for a copy, and it was written to as it was sent: {lacks}")
+        try:
+            self._staging.require_sure(self.source.fileid)
+        except HfnfsError as error:
+            return error
+        return None
 
     def stop(self) -> None:
         """It is not followed any more what is written."""
@@ -130,6 +160,19 @@ class Taking:
         if own:
             self._staging.copy_again(copy, self.source.fileid, own)
 
+    def _do_without(self, error: NoSpace) -> None:
+        """Let the staged file itself be read, if nothing is missing there, nor too much."""
+        fileid, overlay = self.source.fileid, self.source.overlay
+        is_all = (
+            overlay.ranges.covers(0, overlay.size)
+            and self._staging.reaches(fileid, overlay.size)
+            and not self._staging.reaches(fileid, overlay.size + 1)
+        )
+        if is_all and self.source.freeze():
+            self._lacks_room, self.error = error, None
+            self.shape = overlay.copy()
+            self.path = self._staging.path(fileid)
+
     def _ends(self) -> bool:
         """Copy what is left if it is little, on the loop; whether it is over by that."""
         overlay = self.source.overlay
@@ -159,3 +202,4 @@ class Taking:
             copy.fill(at, data)
         self._staging.require_sure(self.source.fileid)
         self.shape = overlay.copy()
+        self.path = copy.path

@@ -1,9 +1,10 @@
-"""Bytes of written files to the Hub: of a copy that nobody writes to, with its gaps filled."""
+"""Bytes of written files to the Hub: of copies that nobody writes to, with their gaps filled."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from hfnfs.config import MIB
@@ -44,10 +45,9 @@ class Uploads:
         try:
             await _take(takings)
             ready = await self._complete(takings, outcomes)
-            paths = [copy.path for _, copy, _ in ready]
-            contents = await self._remote.upload(paths) if ready else []
+            contents = await self._remote.upload([path for _, path, _ in ready]) if ready else []
             for (number, _, shape), content in zip(ready, contents, strict=True):
-                outcomes[number] = _checked(content, shape)
+                outcomes[number] = takings[number].torn() or _checked(content, shape)
         except RemoteError as error:
             outcomes = dict.fromkeys(range(len(sources)), error) | outcomes
         finally:
@@ -58,22 +58,23 @@ class Uploads:
 
     async def _complete(
         self, takings: Sequence[Taking], outcomes: dict[int, Outcome]
-    ) -> list[tuple[int, Snapshot, Shape]]:
-        """Fill what the base has of the copies, and seal them; those that are whole by that."""
+    ) -> list[tuple[int, Path, Shape]]:
+        """Fill what the base has of the copies, and seal them; where those are that are whole."""
         good = []
         for number, taking in enumerate(takings):
-            copy, shape = taking.copy, taking.shape
-            if copy is None or shape is None:
+            path, copy, shape = taking.path, taking.copy, taking.shape
+            if path is None or shape is None:
                 outcomes[number] = taking.error
                 continue
             try:
                 for start, end in shape.gaps(0, shape.size):
+                    assert copy is not None, "what has gaps is read of a copy"
                     await self._fill(copy, shape.content, start, end)
             except HfnfsError as error:
                 outcomes[number] = error
             else:
-                good.append((number, copy, shape))
-        await to_its_end(partial(_seal, [copy for _, copy, _ in good]))
+                good.append((number, path, shape))
+        await to_its_end(partial(_seal, [t.copy for t in takings if t.copy is not None]))
         return good
 
     async def _fill(self, copy: Snapshot, base: ContentId, start: int, end: int) -> None:

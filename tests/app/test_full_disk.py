@@ -1,5 +1,7 @@
 """A disk that is full: what was answered for is there, and it goes on as soon as there is room."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -7,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hfnfs.config import KIB
-from hfnfs.disk import headroom, schema
+from hfnfs.config import KIB, MIB
+from hfnfs.disk import headroom, schema, snapshot
+from hfnfs.disk.headroom import Headroom
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
-from tests.app.bucket import AT_ONCE, Bucket, Mount, eventually
+from tests.app.bucket import AT_ONCE, UPLOAD, Bucket, Mount, eventually
 from tests.live.trees import noise
+from tests.until import until
 
 FILE = noise(64 * KIB, seed=7)
 ROOM_BYTES = 10 * len(FILE)  # beyond what is left for others
@@ -120,3 +124,23 @@ async def test_a_disk_that_is_full_of_what_the_hub_lacks_refuses_more_and_goes_o
         assert await mount.tree() == saved
         await mount.drained()
     assert await bucket.files() == saved
+
+
+async def test_a_file_for_whose_copy_there_is_no_room_goes_to_the_hub_all_the_same(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require_copy(_headroom: object, _count: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(snapshot, "_clone", lambda *_args: False)
+    monkeypatch.setattr(Headroom, "require_copy", require_copy)
+    large = noise(3 * MIB, seed=5)
+    async with bucket.mounted(**AT_ONCE) as mount:
+        uploads = bucket.hub.faults.add(UPLOAD, hold=True)
+        await mount.save("a", large)
+        await until(lambda: not uploads.count)  # it is read, and waits for the Hub
+        await mount.write("a", 0, b"not torn")
+        bucket.hub.faults.clear()
+        await mount.drained()
+    sent = [data for _, data in await bucket.history() if data]
+    assert sent == [b"not torn" + large[8:]]

@@ -85,3 +85,12 @@ def test_it_is_of_the_directory_that_was_opened(tmp_path: Path) -> None:
         assert headroom.is_low(10**18)
     finally:
         os.close(fd)
+
+
+def test_a_copy_that_would_take_what_is_left_for_others_is_not_begun(system_of: SystemOf) -> None:
+    system_of(10**12, RESERVE_BYTES_MAX + 40 * MIB)
+    Headroom().require_copy(40 * MIB)
+    with pytest.raises(OSError, match="No space left"):
+        Headroom().require_copy(40 * MIB + 1)
+    system_of(10**12, RESERVE_BYTES_MAX)
+    Headroom().require_copy(RESERVE_BYTES_MAX // 2)

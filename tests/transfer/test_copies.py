@@ -1,14 +1,17 @@
 """A copy is the file at one moment, whatever was written while it was made."""
 
+import errno
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfnfs.disk import snapshot
+from hfnfs.disk import snapshot, staging
+from hfnfs.errors import CacheUnusable, NoSpace
 from hfnfs.transfer import copies
 from hfnfs.transfer.copies import Source, Taking
 from hfnfs.vfs.node import Node
@@ -168,3 +171,79 @@ def test_what_is_noted_of_many_writes_stays_little(bench: Bench) -> None:
     assert list(overlay.drift.ranges) == [(0, 1024 * KIB)]
     assert list(overlay.follow().ranges) == [(0, 1024 * KIB)]
     overlay.leave()
+
+
+@pytest.fixture
+def full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """On a disk that has room for no copy."""
+
+    def no_room(*_args: object) -> NoReturn:
+        raise NoSpace("full")
+
+    monkeypatch.setattr(bench.staging, "snapshot", no_room)
+    return bench
+
+
+async def taken(bench: Bench, node: Node) -> Taking:
+    overlay = bench.data.overlays[node.fileid]
+    taking = Taking(bench.staging, Source(node.fileid, overlay, lambda: True))
+    taking.copy_all()
+    await taking.catch_up()
+    taking.stop()
+    return taking
+
+
+async def test_where_there_is_no_room_for_a_copy_the_staged_file_itself_is_read(
+    full: Bench,
+) -> None:
+    node = full.file(b"base")
+    full.writing.write(node, 0, b"all of it")
+    taking = await taken(full, node)
+    assert (taking.error, taking.torn()) == (None, None)
+    assert taking.path is not None
+    assert taking.path.read_bytes() == b"all of it"
+    assert taking.shape is not None
+    assert taking.shape.size == 9
+
+
+@pytest.mark.parametrize("change", ["write", "cut"])
+async def test_what_was_read_of_a_staged_file_does_not_count_if_that_was_written_to(
+    full: Bench, change: str
+) -> None:
+    node = full.file(b"")
+    full.writing.write(node, 0, b"all of it")
+    taking = await taken(full, node)
+    if change == "write":
+        full.writing.write(node, 0, b"new")
+    else:
+        full.writing.truncate(node, 4)
+    assert isinstance(taking.torn(), NoSpace)
+
+
+async def test_a_staged_file_that_is_not_all_of_the_file_is_not_read_for_it(full: Bench) -> None:
+    in_part = full.file(b"base", "in part")
+    full.writing.write(in_part, 2, b"s")
+    cut = full.file(b"", "cut")
+    full.writing.write(cut, 0, b"too long")
+    full.writing.truncate(cut, 3)
+    for node in (in_part, cut):
+        taking = await taken(full, node)
+        assert isinstance(taking.error, NoSpace)
+        assert taking.path is None
+
+
+async def test_what_did_not_reach_the_disk_does_not_count_either(
+    full: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = full.file(b"")
+    full.writing.write(node, 0, b"all of it")
+    taking = await taken(full, node)
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(staging, "sync_bytes", fail)
+        with pytest.raises(CacheUnusable):
+            full.staging.sync(node.fileid)
+    assert isinstance(taking.torn(), CacheUnusable)
