@@ -17,7 +17,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from hfnfs.errors import FileError, HfnfsError, NotDurable, RemoteError, TryLater
+from hfnfs.errors import FileError, HfnfsError, NotDurable, RemoteError, StaleHandle, TryLater
 from hfnfs.nfs3.access import Access
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.status import Status, status_of
@@ -170,4 +170,6 @@ class Table(Generic[D]):
             return row.fail(self._desk, None, Status.SERVERFAULT)
         if isinstance(error, _WORTH_TELLING):
             _log.warning("%s: %s: %s", row.name, type(error).__name__, error)
+        elif isinstance(error, StaleHandle):  # of use to who finds out why a program saw ESTALE
+            _log.debug("%s: %s: %s", row.name, type(error).__name__, error)
         return row.fail(self._desk, args, status_of(error))
