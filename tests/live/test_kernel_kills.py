@@ -103,6 +103,8 @@ def ours(path: str) -> bool:
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
+    if (given := request.config.getoption("--seed")) is not None:
+        return int(given)
     deep = request.config.getoption("--deep")
     return SEED_OF_CI if "CI" in os.environ and not deep else random.SystemRandom().getrandbits(32)
 
