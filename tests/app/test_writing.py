@@ -198,11 +198,11 @@ async def test_w9_a_sync_that_fails_for_an_upload_alone_is_told_to_who_commits_l
     async with bucket.mounted() as mount, asyncio.TaskGroup() as tasks:
         client = mount.client
         file = (await client.create(mount.root, b"a")).handle
-        await client.write(file, 0, b"loose")
+        await client.write(file, 0, MUCH)
         sync.error = OSError(5, os.strerror(5))
         with pytest.raises(NotOk):
             await client.commit(file)
-        verifier = (await client.write(file, 0, b"again")).verf
+        verifier = (await client.write(file, 0, MUCH.upper())).verf
         tasks.create_task(mount.drained())
         await until(lambda: "a is not on the Hub yet, and kept" in caplog.text)
         assert sync.begun == 2, "the second time for the copy that was to go up"
@@ -210,12 +210,12 @@ async def test_w9_a_sync_that_fails_for_an_upload_alone_is_told_to_who_commits_l
         with pytest.raises(NotOk) as refused:
             await client.commit(file)
         assert refused.value.status is Status.IO
-        once_more = (await client.write(file, 0, b"third")).verf
+        once_more = (await client.write(file, 0, MUCH * 2)).verf
         assert once_more != verifier
         with pytest.raises(NotOk):  # of the upload, which is told once
             await client.commit(file)
         assert await client.commit(file) == once_more
-    assert await bucket.files() == {"a": b"third"}
+    assert await bucket.files() == {"a": MUCH * 2}
 
 
 @pytest.mark.parametrize("room", [0, 3])
