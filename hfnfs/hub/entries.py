@@ -2,6 +2,7 @@
 
 Nothing here is trusted: a name must be one component that a directory can hold, a size must fit
 a file, a hash must be one. What cannot be shown is left out, with one warning for each listing.
+Dates are anybody's to choose: those that NFS cannot tell are the last one that it can.
 """
 
 import logging
@@ -15,6 +16,7 @@ from hfnfs.hub.source import NAME_BYTES_MAX
 from hfnfs.remote import ContentId, Kind, RemoteEntry, Revision
 
 SIZE_MAX = 2**63 - 1
+DATE_NS_MAX = (2**32 - 1) * 10**9  # nfstime3 counts seconds in 32 bits (RFC 1813 §2.5)
 
 _XET_HASH = re.compile(r"[0-9a-f]{64}")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -107,7 +109,10 @@ def revision_of(raw: dict[str, Any], token: object) -> Revision:
 
 
 def time_ns(text: object) -> int | None:
-    """Nanoseconds since 1970 of an ISO 8601 date; None of anything else, or before 1970."""
+    """Nanoseconds since 1970 of an ISO 8601 date; None of anything else, or before 1970.
+
+    What is later than DATE_NS_MAX is that.
+    """
     if not isinstance(text, str):
         return None
     try:
@@ -115,7 +120,9 @@ def time_ns(text: object) -> int | None:
         seconds = (date.replace(tzinfo=date.tzinfo or UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return int(seconds) * 10**9 + date.microsecond * 1000 if seconds >= 0 else None
+    if seconds < 0:
+        return None
+    return min(int(seconds) * 10**9 + date.microsecond * 1000, DATE_NS_MAX)
 
 
 def _content_of(raw: dict[str, Any], name: str, commit: str) -> ContentId:

@@ -19,6 +19,7 @@ TRANSFER_MULTIPLE = 4 * KIB
 # What Linux then asks READDIRPLUS for: some 300 entries, well below a millisecond to make.
 DIRECTORY_BYTES_PREFERRED = 64 * KIB
 FILE_BYTES_MAX = (1 << 63) - 1  # what off_t holds
+COUNT_MAX = (1 << 64) - 1  # what FSSTAT tells; the far side may list more than that
 FSF3_LINK = 0x01  # LINK is served, by a copy
 FSF3_SYMLINK = 0x02
 FSF3_HOMOGENEOUS = 0x08  # PATHCONF says the same everywhere
@@ -73,14 +74,15 @@ def fsstat(export: Export, args: FsstatArgs, caller: Caller) -> FsstatOk:
     """Say how full the volume is."""
     node = export.node(args.fsroot)
     usage = export.volume.usage()
+    total_bytes, free_bytes, total_files, free_files = (min(n, COUNT_MAX) for n in usage)
     return FsstatOk(
         node.fattr3,
-        tbytes=usage.total_bytes,
-        fbytes=usage.free_bytes,
-        abytes=usage.free_bytes,
-        tfiles=usage.total_files,
-        ffiles=usage.free_files,
-        afiles=usage.free_files,
+        tbytes=total_bytes,
+        fbytes=free_bytes,
+        abytes=free_bytes,
+        tfiles=total_files,
+        ffiles=free_files,
+        afiles=free_files,
         invarsec=0,
     )
 

@@ -215,9 +215,10 @@ class Bucket:
         folder = self.folder / f"readback-{len(list(self.folder.iterdir()))}"
         return await asyncio.to_thread(read_back, self.hub, NAME, folder)
 
-    async def put(self, files: Mapping[str, bytes]) -> None:
+    async def put(self, files: Mapping[str, bytes], *, mtime_ns: int | None = None) -> None:
         """Others put files there."""
-        await asyncio.to_thread(lambda: self.thread.do(self.hub.put(NAME, files)))
+        work = self.hub.put(NAME, files, mtime_ns=mtime_ns)
+        await asyncio.to_thread(self.thread.do, work)
 
     async def delete(self, *paths: str) -> None:
         """Others delete files there."""

@@ -225,6 +225,22 @@ async def test_w15_what_is_written_to_a_file_that_others_removed_stays(bucket: B
     assert await bucket.files() == {"a": b"base and ours"}
 
 
+async def test_files_that_others_dated_in_the_year_9999_can_be_changed_and_are_kept(
+    bucket: Bucket,
+) -> None:
+    await bucket.put({"a": b"a", "d/b": b"b"}, mtime_ns=253_402_300_799 * 10**9)
+    async with bucket.mounted() as mount:
+        await mount.set("a", mode=0o600)
+        await mount.rename("d/b", "d/c")
+        await mount.save("new", b"n")
+    async with bucket.mounted() as mount:
+        a = await mount.stat("a")
+        assert (a.mode, a.mtime.seconds) == (0o600, 2**32 - 1)  # the last one that NFS can tell
+        assert await mount.tree() == {"a": b"a", "d": None, "d/c": b"b", "new": b"n"}
+        await mount.drained()
+    assert await bucket.files() == {"a": b"a", "d/c": b"b", "new": b"n"}
+
+
 async def test_w20_a_repo_that_is_mounted_at_a_branch_shows_its_commits_and_no_others(
     bucket: Bucket,
 ) -> None:

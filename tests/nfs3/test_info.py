@@ -23,6 +23,7 @@ from hfnfs.nfs3.info import (
 )
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import NfsTime3
+from hfnfs.remote import ContentId, Kind, Listing, RemoteEntry
 from hfnfs.rpc.xdr import decode, encode
 from tests.nfs3.by_hand import TIMES, U32, U64, Hand
 from tests.nfs3.changes import Changes
@@ -46,6 +47,17 @@ async def test_fsstat_tells_the_volumes_usage() -> None:
     desk = Desk()
     result = ok(await desk.call("FSSTAT", FsstatArgs(desk.root), CALLS["FSSTAT"][1]))
     assert result == FsstatOk(desk.volume.root.fattr3, 12345, 0, 0, 67, 0, 0, 0)
+
+
+async def test_fsstat_of_more_than_it_can_tell_tells_as_much_as_it_can() -> None:
+    """The far side may list many files, each as large as a file can be."""
+    desk = Desk()
+    entries = {
+        name: RemoteEntry(name, Kind.FILE, ContentId(f"git-{name}", 2**63 - 1)) for name in "abc"
+    }
+    desk.volume.tree.apply_listing(desk.volume.root, Listing("sha", entries))
+    result = ok(await desk.call("FSSTAT", FsstatArgs(desk.root), CALLS["FSSTAT"][1]))
+    assert (result.tbytes, result.fbytes, result.tfiles) == (2**64 - 1, 0, 67)
 
 
 async def test_fsinfo_tells_what_the_server_likes() -> None:
