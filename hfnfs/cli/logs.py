@@ -5,10 +5,6 @@ import sys
 from enum import StrEnum
 from math import inf
 
-# Control characters would let a remote name end our line and begin one of its own.
-CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != 0x09}
-
-
 # A warning that was given is not given again for so long: what a program tries a thousand times
 # and cannot have, offline for one, is one line.
 REPEAT_AFTER_S = 60.0
@@ -22,6 +18,19 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+def one_line(text: str) -> str:
+    """Text of anybody's as it can be shown in a line.
+
+    A name may hold what would end the line and begin one of its own, move the cursor, or turn
+    the direction of what follows: all that is not to be seen is written as in Python.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class TextFormatter(logging.Formatter):
     """One line a record; tracebacks, times and names of loggers only for who asked with -v."""
 
@@ -32,14 +41,16 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        message = record.getMessage().translate(CONTROLS)
+        message = one_line(record.getMessage())
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         if not self._is_verbose:
             hint = " (-v shows the traceback)" if record.exc_info else ""
             return f"{self._program}: {level}{message}{hint}"
         line = f"{self.formatTime(record)} {record.name}: {level}{message}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Set in, so that no part of it, which may hold names too, looks like a line of ours.
+            told = self.formatException(record.exc_info).split("\n")
+            line += "".join(f"\n  {one_line(part)}" for part in told)
         return line
 
 

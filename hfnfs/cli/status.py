@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 
 from hfnfs.cli.exits import one_line_and_a_code
-from hfnfs.cli.logs import CONTROLS
+from hfnfs.cli.logs import one_line
 from hfnfs.clock import SystemClock
 from hfnfs.config import MIB
 from hfnfs.disk.layout import default_cache_dir
@@ -58,7 +58,7 @@ def status(cache_dir: CacheDir = None, as_json: Json = False) -> None:
             typer.echo(json.dumps({"mounts": mounts, "not_mounted": left}, indent=2))
             return
         for line in _lines(mounts, left):
-            typer.echo(line.translate(CONTROLS))
+            typer.echo(one_line(line))
 
 
 def flush(which: Which = None, timeout: Timeout = inf) -> None:

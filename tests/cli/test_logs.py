@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hfnfs.cli.logs import REPEAT_AFTER_S, LogFormat, Once, TextFormatter, set_up_logging
+from hfnfs.cli.logs import REPEAT_AFTER_S, LogFormat, Once, TextFormatter, one_line, set_up_logging
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -45,14 +45,32 @@ def test_a_traceback_is_shown_only_with_v(capsys: pytest.CaptureFixture[str]) ->
     assert lines(capsys) == ["prog: error: it broke (-v shows the traceback)"]
     set_up_logging("prog", 1, LogFormat.TEXT)
     fail()
-    assert lines(capsys)[-1] == "ValueError: inner"
+    assert lines(capsys)[-1] == "  ValueError: inner"
 
 
-@pytest.mark.parametrize("ending", ["\n", "\r", "\x1b[2J", "\x85", "\0"])
+NASTY = ["\n", "\r", "\x1b[2J", "\x85", "\0", "\u2028", "\u202e", "\udc80"]
+
+
+@pytest.mark.parametrize("ending", NASTY)
 def test_a_name_cannot_end_the_line_or_move_the_cursor(ending: str) -> None:
     record = logging.LogRecord("n", logging.INFO, "f", 1, "name %s", (f"a{ending}b",), None)
     text = TextFormatter("prog", is_verbose=False).format(record)
     assert text.isprintable()
+    assert text.startswith("prog: name a\\")
+
+
+@pytest.mark.parametrize("ending", NASTY)
+def test_a_name_in_a_traceback_cannot_either(ending: str) -> None:
+    error = OSError(f"a{ending}prog: error: forged")
+    info = (type(error), error, None)
+    record = logging.LogRecord("n", logging.ERROR, "f", 1, "it broke", (), info)
+    first, *told = TextFormatter("prog", is_verbose=True).format(record).split("\n")
+    assert first.endswith("it broke")
+    assert all(line.startswith("  ") and line.isprintable() for line in told)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    assert one_line("días/日本\tü 'x' \\n") == "días/日本\tü 'x' \\n"
 
 
 @pytest.mark.logs_errors
