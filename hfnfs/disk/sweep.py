@@ -17,6 +17,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hfnfs.errors import CacheUnusable
+
 SNAPSHOTS: Final = "snapshots"
 LOST: Final = "lost+found"
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
@@ -40,12 +42,14 @@ def staged_name(fileid: int) -> str:
 
 
 def sweep(directory: Path, known: Collection[int], *, may_lack: bool) -> Swept:
-    """Leave there, of staged files, those of the `known` fileids alone. Raises OSError.
+    """Leave there, of staged files, those of the `known` fileids alone.
 
-    `may_lack`: others may count as well, their records are missing.
+    `may_lack`: others may count as well, their records are missing. Raises CacheUnusable, OSError.
     """
     for path in (directory, directory / SNAPSHOTS, directory / LOST):
         path.mkdir(mode=0o700, exist_ok=True)
+        if path.is_symlink():  # what lies elsewhere is not ours to remove
+            raise CacheUnusable(f"{path}: a symbolic link; choose another --cache-dir instead")
     for snapshot in (directory / SNAPSHOTS).iterdir():
         snapshot.unlink()
     wanted, found, removed, strange = frozenset(known), set(), set(), []

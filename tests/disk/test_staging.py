@@ -393,6 +393,23 @@ def test_no_link_is_written_through(tmp_path: Path, make: Callable[[Path, Path],
     assert precious.read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["", "snapshots", "lost+found"])
+def test_nothing_is_removed_from_where_a_link_leads(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / f"{1:016x}").write_text("mine")
+    (precious / "other").write_text("mine")
+    with opened(tmp_path / "staging") as staging:
+        link = staging.directory / name
+    for found in [*link.iterdir()] if name == "" else []:
+        found.rmdir()
+    link.rmdir()
+    link.symlink_to(precious)
+    with pytest.raises(CacheUnusable), opened(tmp_path / "staging"):
+        pass
+    assert sorted(os.listdir(precious)) == [f"{1:016x}", "other"]
+
+
 def test_a_removed_file_lives_on_for_who_reads_it(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
