@@ -14,20 +14,20 @@ the tables and is never held while bytes are moved. The caller owns the director
 The system tells once that written bytes did not reach the disk, and then holds them for clean:
 only here is it remembered. Ranges that failed to sync are in doubt until they were written again
 and synced, or cut off; until then every `sync` of that file fails. For that it must hear of the
-failure: a file with unsynced bytes keeps its descriptor.
+failure: a file with unsynced bytes keeps its descriptor (descriptors.py).
 """
 
 import errno
 import os
-import stat
 import sys
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hfnfs.disk.descriptors import Descriptors
 from hfnfs.disk.doubts import Doubts
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.headroom import Headroom
@@ -42,9 +42,7 @@ DESCRIPTORS_MAX: Final = 256
 # The others stay for those that are read, and are written while this is mended.
 _UNSYNCED_FILES_PART: Final = 0.75
 _BYTES_A_DISK_BLOCK: Final = 512  # the unit of st_blocks
-_OPEN_FILE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_NEW: Final = _OPEN_FILE | os.O_CREAT | os.O_EXCL
-_OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_COPY: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Usage(NamedTuple):
@@ -69,12 +67,10 @@ class Staging:
     ) -> None:
         self.directory = directory
         self._bytes_max = bytes_max
-        self._descriptors_max = descriptors_max
-        self._directory_fd = -1
         self._lock = threading.Lock()
         self._files: dict[int, StagedFile] = {}
-        self._open: OrderedDict[int, StagedFile] = OrderedDict()  # longest unused first
         self._unsynced: dict[int, Ranges] = {}  # longest waiting first; empty: its name, its end
+        self._descriptors = Descriptors(directory, descriptors_max, self._unsynced)
         self._being_synced: Counter[int] = Counter()
         self.failed_syncs = 0  # so far
         self._doubts = Doubts()
@@ -83,8 +79,6 @@ class Staging:
         self._headroom = Headroom()
         self._bytes = self._snapshot_bytes = self.unsynced_bytes = 0
         self._snapshots = 0  # made so far
-        self._names_made = self._names_synced = 0
-        self._syncing_names = threading.Lock()
 
     def open(self, known: Collection[int], *, may_lack: bool = False) -> Swept:
         """Take the directory over (made if need be) with the files of the `known` fileids.
@@ -94,25 +88,19 @@ class Staging:
         """
         with disk_errors(self.directory):
             swept = sweep(self.directory, known, may_lack=may_lack)
-            self._directory_fd = os.open(self.directory, _OPEN_DIRECTORY)
-            self._headroom.open(self._directory_fd)
+            self._descriptors.open()
+            directory_fd = self._descriptors.directory_fd
+            self._headroom.open(directory_fd)
             for fileid in swept.found:
                 self._adopt(fileid)
-            os.fsync(self._directory_fd)
+            os.fsync(directory_fd)
         return swept
 
     def close(self) -> None:
         """Give back all descriptors; what is unsynced is left to the system."""
         with self._lock:
-            for file in self._open.values():
-                file.is_gone = True
-                if not file.users:
-                    os.close(file.fd)
-            self._open.clear()
+            self._descriptors.close()
             self._files.clear()
-            if self._directory_fd >= 0:
-                os.close(self._directory_fd)
-                self._directory_fd = -1
 
     # ------------------------------------------------------- reading, writing
 
@@ -231,7 +219,7 @@ class Staging:
     @property
     def is_crowded(self) -> bool:
         """Whether so many files have unsynced bytes that there is hardly room to open others."""
-        return len(self._unsynced) > self._descriptors_max * _UNSYNCED_FILES_PART
+        return len(self._unsynced) > self._descriptors.files_max * _UNSYNCED_FILES_PART
 
     def has_room(self, count: int) -> bool:
         """Whether so many bytes can be staged; if there are none yet, as many as one likes.
@@ -296,7 +284,7 @@ class Staging:
             for path in aside:
                 path.unlink()
             self._headroom.freed()
-            os.fsync(self._directory_fd)
+            os.fsync(self._descriptors.directory_fd)
 
     def adopt(self, copy: Snapshot, fileid: int) -> None:
         """Let a copy, of which all bytes are on the disk, be the staged bytes of a new file."""
@@ -304,9 +292,8 @@ class Staging:
             assert fileid not in self._files, "another file's bytes would be lost"
             copy.path.rename(self.path(fileid))
             self._adopt(fileid)
-            self._names_made += 1
             file = self._files[fileid]
-            file.number = self._names_made
+            file.number = self._descriptors.name_made()
             file.fresh.add(0, self.path(fileid).stat().st_size)  # its name is not on the disk
             self._unsynced[fileid] = Ranges()
         copy.let_go()
@@ -319,7 +306,7 @@ class Staging:
         with self._lock:
             path = self._new_path(fileid)
         with disk_errors(path):
-            fd = os.open(path, _OPEN_NEW, 0o600)
+            fd = os.open(path, _OPEN_COPY, 0o600)
             try:
                 if own:
                     with self._using(fileid, create=False) as file:
@@ -340,7 +327,8 @@ class Staging:
     def reaches(self, fileid: int, end: int) -> bool:
         """Whether a file is staged, and as long as that."""
         try:
-            return os.stat(staged_name(fileid), dir_fd=self._directory_fd).st_size >= end
+            directory_fd = self._descriptors.directory_fd
+            return os.stat(staged_name(fileid), dir_fd=directory_fd).st_size >= end
         except FileNotFoundError:
             return False
 
@@ -359,14 +347,11 @@ class Staging:
         file = self._files.pop(fileid, None)
         if file is None:
             return None
-        self._open.pop(fileid, None)
+        self._descriptors.retire(fileid, file)
         self._doubts.forget(fileid)
         unsynced = self._unsynced.pop(fileid, None)
         self.unsynced_bytes -= 0 if unsynced is None else unsynced.total
         self._bytes -= file.bytes
-        file.is_gone = True
-        if not file.users and file.fd >= 0:
-            os.close(file.fd)
         aside = self._new_path(fileid)
         self.path(fileid).rename(aside)
         return aside
@@ -387,7 +372,8 @@ class Staging:
         return CacheUnusable(f"{self.path(fileid)}: ends at {at}, though more was written to it")
 
     def _adopt(self, fileid: int) -> None:
-        status = os.stat(staged_name(fileid), dir_fd=self._directory_fd, follow_symlinks=False)
+        name, directory_fd = staged_name(fileid), self._descriptors.directory_fd
+        status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
         file = self._files[fileid] = StagedFile()
         file.bytes = status.st_blocks * _BYTES_A_DISK_BLOCK
         self._bytes += file.bytes
@@ -415,7 +401,7 @@ class Staging:
         try:
             with disk_errors(self.path(fileid)):
                 sync_bytes(file.fd)
-                self._sync_name(file.number)
+                self._descriptors.sync_name(file.number)
                 on_disk = os.fstat(file.fd).st_blocks * _BYTES_A_DISK_BLOCK
         except (NoSpace, CacheUnusable) as failed:
             error, on_disk = failed, file.bytes
@@ -429,14 +415,6 @@ class Staging:
             elif not file.is_gone:
                 self._doubts.failed(fileid, taken, error)
 
-    def _sync_name(self, number: int) -> None:
-        """Bring the names of the first `number` files made here to the disk; many at once."""
-        with self._syncing_names:
-            if number > self._names_synced:
-                made = self._names_made
-                _sync_names(self._directory_fd)
-                self._names_synced = made
-
     @contextmanager
     def _using(self, fileid: int, *, create: bool) -> Iterator[StagedFile]:
         """The file, open within the block."""
@@ -447,52 +425,20 @@ class Staging:
                 yield file
             finally:
                 with self._lock:
-                    file.users -= 1
-                    if file.is_gone and not file.users:
-                        os.close(file.fd)
+                    self._descriptors.release(file)
         except OSError:
             with disk_errors(self.path(fileid)):  # only now: a path costs as much as a write
                 raise
 
     def _acquired(self, fileid: int, *, create: bool) -> StagedFile:
         file = self._files.get(fileid)
-        if file is None and not create:
+        if file is not None:
+            self._descriptors.acquire(fileid, file)
+            return file
+        if not create:
             raise CacheUnusable(f"{self.path(fileid)}: nothing is staged there")
-        if file is None or file.fd < 0:
-            self._make_room()
-            fd = self._opened(fileid, _OPEN_NEW if file is None else _OPEN_FILE)
-            if file is None:
-                file = self._files[fileid] = StagedFile()
-                self._names_made += 1
-                file.number = self._names_made
-                self._unsynced[fileid] = Ranges()
-            file.fd = fd
-            self._open[fileid] = file
-        self._open.move_to_end(fileid)
-        file.users += 1
+        file = StagedFile()
+        self._descriptors.acquire(fileid, file, is_new=True)
+        self._files[fileid] = file
+        self._unsynced[fileid] = Ranges()
         return file
-
-    def _opened(self, fileid: int, flags: int) -> int:
-        fd = os.open(staged_name(fileid), flags, 0o600, dir_fd=self._directory_fd)
-        status = os.fstat(fd)
-        ours = status.st_uid == os.geteuid() and status.st_nlink == 1
-        if not (ours and stat.S_ISREG(status.st_mode)):
-            os.close(fd)
-            raise CacheUnusable(f"{self.path(fileid)}: not a file that we made")
-        return fd
-
-    def _make_room(self) -> None:
-        """Close the longest unused file that can be, if one more would be too many."""
-        if len(self._open) < self._descriptors_max:
-            return
-        for fileid, file in self._open.items():
-            if not file.users and fileid not in self._unsynced:
-                os.close(file.fd)
-                file.fd = -1
-                del self._open[fileid]
-                return
-        raise TryLater(f"{self.directory}: {len(self._open)} files are open and unsynced")
-
-
-def _sync_names(fd: int) -> None:
-    os.fsync(fd)

@@ -3,8 +3,6 @@
 import errno
 import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +12,6 @@ from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.staging import Staging
 from hfnfs.errors import NoSpace
 from tests.disk.failing import failing
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Iterator[Staging]:
-    staging = Staging(tmp_path / "staging", None)
-    staging.open(set())
-    yield staging
-    staging.close()
 
 
 def test_a_snapshot_stays_as_it_was_and_its_gaps_are_filled_by_others(staging: Staging) -> None:

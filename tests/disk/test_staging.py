@@ -4,8 +4,6 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,29 +13,11 @@ from hfnfs.disk import headroom
 from hfnfs.disk import staging as module
 from hfnfs.disk.ranges import OFFSET_MAX, Ranges
 from hfnfs.disk.staging import Staging
-from hfnfs.disk.sweep import Swept
 from hfnfs.errors import CacheUnusable, FileTooLarge, NoSpace, QuotaExceeded, TryLater
 from tests.disk.failing import failing
+from tests.disk.staged import opened
 
 PATIENCE_S = 60
-
-
-@contextmanager
-def opened(
-    directory: Path, known: set[int] | None = None, *, may_lack: bool = False
-) -> Iterator[Staging]:
-    staging = Staging(directory, None)
-    staging.open(known or set(), may_lack=may_lack)
-    try:
-        yield staging
-    finally:
-        staging.close()
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Iterator[Staging]:
-    with opened(tmp_path / "staging") as staging:
-        yield staging
 
 
 # ---------------------------------------------------------------- a disk that fails
@@ -157,29 +137,6 @@ def test_what_is_cut_off_or_removed_is_in_doubt_no_more(
     staging.sync(2)
 
 
-def test_a_name_that_did_not_reach_the_disk_fails_the_sync(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staging.write(1, 0, b"a")
-    monkeypatch.setattr(module, "_sync_names", failing(errno.EIO))
-    with pytest.raises(CacheUnusable):
-        staging.sync(1)
-
-
-def test_names_of_many_new_files_are_synced_at_once(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(module, "_sync_names", synced.append)
-    for fileid in range(20):
-        staging.write(fileid, 0, b"a")
-    for fileid in range(20):
-        staging.sync(fileid)
-    staging.write(3, 9, b"a")
-    staging.sync(3)
-    assert len(synced) == 1
-
-
 def test_all_who_sync_a_file_at_once_hear_of_its_failure(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,24 +219,6 @@ def test_what_is_found_at_the_start_counts(tmp_path: Path) -> None:
     staging.close()
 
 
-def test_few_files_are_open_and_none_is_closed_before_its_sync(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, None, descriptors_max=3)
-    staging.open(set())
-    for fileid in range(3):
-        staging.write(fileid, 0, b"a")
-    with pytest.raises(TryLater):
-        staging.write(3, 0, b"a")
-    assert staging.unsynced() == [0, 1, 2]
-    staging.sync(0)
-    staging.write(3, 0, b"a")
-    assert len(staging._open) == 3
-    for fileid in (1, 2, 3):
-        staging.sync(fileid)
-    assert staging.read(0, 0, 1) == b"a"
-    assert len(staging._open) == 3
-    staging.close()
-
-
 # ---------------------------------------------------------------- reading
 
 
@@ -310,132 +249,10 @@ def test_what_is_not_in_memory_is_not_waited_for(
     assert staging.read_resident(1, 0, 3) is None
 
 
-# ---------------------------------------------------------------- the directory
-
-
-def test_what_was_never_recorded_is_removed_at_the_next_start(tmp_path: Path) -> None:
-    with opened(tmp_path) as staging:
-        staging.write(1, 0, b"known")
-        staging.write(2, 0, b"never synced")
-        staging.write(3, 0, bytes(10_000))
-    with opened(tmp_path, {1}) as staging:
-        assert staging.read(1, 0, 5) == b"known"
-        assert staging.usage().files == 1
-    there = sorted(path.name for path in tmp_path.rglob("*"))
-    assert there == [f"{1:016x}", "lost+found", "snapshots"]
-
-
-def test_what_may_count_is_moved_away_and_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its record is missing, or it was not put there by us."""
-    for turn in range(2):
-        with opened(tmp_path) as staging:
-            staging.write(1, 0, b"turn %d" % turn)
-            staging.write(2, 0, b"known")
-        (tmp_path / "note.txt").write_text("mine")
-        (tmp_path / f"{3:016x}").mkdir()
-        with opened(tmp_path, {2}, may_lack=not turn) as staging:
-            assert staging.read(2, 0, 5) == b"known"
-            staging.unlink(staging.set_aside(2))
-    lost = tmp_path / "lost+found"
-    names = {path.name: path.read_bytes() for path in lost.iterdir() if path.is_file()}
-    assert names == {f"{1:016x}": b"turn 0", "note.txt": b"mine", "note.txt.1": b"mine"}
-    assert {path.name for path in lost.iterdir() if path.is_dir()} == {f"{3:016x}", f"{3:016x}.1"}
-    assert all(name in caplog.text for name in names)
-
-
-def test_however_much_is_moved_away_it_is_one_line_of_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with opened(tmp_path) as staging:
-        for fileid in range(1, 101):
-            staging.write(fileid, 0, b"x")
-    with opened(tmp_path, may_lack=True):
-        (record,) = caplog.records
-    assert "and 97 more" in record.getMessage()
-    assert len(list((tmp_path / "lost+found").iterdir())) == 100
-
-
-def test_what_is_known_of_and_not_there_is_told(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, None)
-    assert staging.open({5, 6}) == Swept(frozenset(), frozenset({5, 6}), frozenset(), ())
-    staging.close()
-
-
-def test_snapshots_of_before_are_removed(tmp_path: Path) -> None:
-    with opened(tmp_path) as staging:
-        staging.write(1, 0, b"abc")
-        staging.snapshot(1, Ranges([(0, 3)]), 3).seal()
-    with opened(tmp_path, {1}):
-        assert not list((tmp_path / "snapshots").iterdir())
-
-
 def test_files_are_for_the_user_alone(staging: Staging) -> None:
     staging.write(1, 0, b"abc")
     assert staging.path(1).stat().st_mode & 0o777 == 0o600
     assert staging.path(1).parent.stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("make", [os.symlink, os.link], ids=["symbolic", "hard"])
-def test_no_link_is_written_through(tmp_path: Path, make: Callable[[Path, Path], None]) -> None:
-    precious = tmp_path / "precious"
-    precious.write_text("mine")
-    with opened(tmp_path / "staging") as staging:
-        make(precious, staging.path(1))
-        with pytest.raises(CacheUnusable):
-            staging.write(1, 0, b"x")
-    with opened(tmp_path / "staging", {1}) as staging:
-        with pytest.raises(CacheUnusable):
-            staging.write(1, 0, b"x")
-        with pytest.raises(CacheUnusable):
-            staging.read(1, 0, 1)
-    assert precious.read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["", "snapshots", "lost+found"])
-def test_nothing_is_removed_from_where_a_link_leads(tmp_path: Path, name: str) -> None:
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / f"{1:016x}").write_text("mine")
-    (precious / "other").write_text("mine")
-    with opened(tmp_path / "staging") as staging:
-        link = staging.directory / name
-    for found in [*link.iterdir()] if name == "" else []:
-        found.rmdir()
-    link.rmdir()
-    link.symlink_to(precious)
-    with pytest.raises(CacheUnusable), opened(tmp_path / "staging"):
-        pass
-    assert sorted(os.listdir(precious)) == [f"{1:016x}", "other"]
-
-
-def test_a_removed_file_lives_on_for_who_reads_it(
-    staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staging.write(1, 0, b"abc")
-    pread = os.pread
-
-    def remove_first(fd: int, count: int, offset: int) -> bytes:
-        staging.unlink(staging.set_aside(1))
-        staging.write(1, 0, b"new")  # at once under the same fileid
-        return pread(fd, count, offset)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", remove_first)
-        assert staging.read(1, 0, 3) == b"abc"
-    assert staging.read(1, 0, 3) == b"new"
-    assert len(os.listdir(staging.path(1).parent)) == 3  # the new one, snapshots, lost+found
-
-
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
-    before = len(os.listdir("/dev/fd"))
-    with opened(tmp_path) as staging:
-        for fileid in range(10):
-            staging.write(fileid, 0, b"a")
-        staging.unlink(staging.set_aside(3, 4, 5))
-        staging.snapshot(1, Ranges([(0, 1)]), 1).discard()
-    assert len(os.listdir("/dev/fd")) == before
 
 
 # ---------------------------------------------------------------- copies, room
@@ -466,20 +283,6 @@ def test_a_snapshot_of_nothing_staged_is_all_gap(staging: Staging) -> None:
     snapshot.seal()
     assert snapshot.path.read_bytes() == b"\0base"
     snapshot.discard()
-
-
-def test_it_is_crowded_before_no_more_files_can_be_opened(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, None, descriptors_max=8)
-    staging.open(set())
-    for fileid in range(1, 7):
-        assert not staging.is_crowded
-        staging.write(fileid, 0, b"x")
-    staging.write(7, 0, b"x")
-    assert staging.is_crowded
-    assert staging.unsynced() == [1, 2, 3, 4, 5, 6, 7]
-    staging.sync(1)
-    assert not staging.is_crowded
-    staging.close()
 
 
 def test_there_is_room_for_one_write_however_little_is_allowed(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What was written is handed out, for it to be kept elsewhere until it is synced."""
 
 import errno
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,7 @@ from hfnfs.errors import CacheUnusable
 from tests.disk.failing import failing
 
 
-def test_little_is_taken_once_and_more_than_that_has_to_be_synced(tmp_path: Path) -> None:
-    staging = Staging(tmp_path, None)
-    staging.open(())
+def test_little_is_taken_once_and_more_than_that_has_to_be_synced(staging: Staging) -> None:
     staging.write(7, 0, b"abc")
     staging.write(7, 100, b"d")
     assert staging.take_little(7) == [(0, b"abc"), (100, b"d")]
@@ -31,14 +28,11 @@ def test_little_is_taken_once_and_more_than_that_has_to_be_synced(tmp_path: Path
         staging.write(7, offset, b"x")
     assert staging.take_little(7) is None
     assert staging.take_little(8) is None
-    staging.close()
 
 
 def test_nothing_is_taken_of_what_is_in_doubt_or_just_being_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    staging = Staging(tmp_path, None)
-    staging.open(())
     staging.write(7, 0, b"abc")
     taken = []
     with monkeypatch.context() as patch:
@@ -57,4 +51,3 @@ def test_nothing_is_taken_of_what_is_in_doubt_or_just_being_synced(
     staging.sync(7)
     staging.write(7, 10, b"e")
     assert staging.take_little(7) == [(10, b"e")]
-    staging.close()
