@@ -12,7 +12,7 @@ client would ask for the same change again, and learn that it has been made.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias, TypeVar
 
@@ -49,13 +49,39 @@ class Waiting:
         other for ever. What fails, rounds and time that are up (TryLater) among it, is for
         `fail` to answer.
         """
-        return await _answered(self._rerun(run, need), finish, fail)
+        try:
+            result = await self._rerun(run, need)
+            if not isinstance(result, Held):
+                return finish(result)
+        except Exception as error:  # a rim: what fails gets an answer
+            return fail(error)
+        return await self.hold(result, finish, fail)
 
-    async def hold(self, held: Held[R], finish: Finish[T], fail: Fail[T]) -> T:
-        """Finish a result once what it is held for is met; fail as rerun does."""
-        return await _answered(self._hold(held), finish, fail)
+    def hold(self, held: Held[Any], finish: Finish[T], fail: Fail[T]) -> "asyncio.Future[T]":
+        """Finish a result once what it is held for is met; fail as rerun does.
 
-    async def _rerun(self, run: Callable[[], R | Held[R]], need: Need) -> R:
+        No task is made for it: of changes nearly all are held, many at a time.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            deadline.cancel()
+            if answer.done():  # time is up, or nobody waits any more
+                return
+            try:
+                answer.set_result(_answer(held, error, finish, fail))
+            except Exception as no_answer:  # for who waits
+                answer.set_exception(no_answer)
+
+        def expire() -> None:
+            settle(TryLater(f"not within {self._hold_deadline_s} s"))
+
+        deadline = loop.call_later(self._hold_deadline_s, expire)
+        self._pager.when_met(held.until, settle)
+        return answer
+
+    async def _rerun(self, run: Callable[[], R | Held[R]], need: Need) -> R | Held[R]:
         deadline = asyncio.timeout(self._deadline_s)
         try:
             async with deadline, AsyncExitStack() as pinned:
@@ -67,34 +93,27 @@ class Waiting:
                         need = not_yet.need
                         continue
                     deadline.reschedule(None)  # what has run is not to be taken back
-                    break
-                else:
-                    raise TryLater(f"{need!r} is missing after {self._attempts_max} rounds")
+                    return result
+                raise TryLater(f"{need!r} is missing after {self._attempts_max} rounds")
         except TimeoutError as error:
             if not deadline.expired():  # not ours: a bug of somebody's
                 raise
             raise TryLater(f"{need!r} is missing after {self._deadline_s} s") from error
-        return await self._hold(result) if isinstance(result, Held) else result
-
-    async def _hold(self, held: Held[R]) -> R:
-        deadline = asyncio.timeout(self._hold_deadline_s)
-        try:
-            async with deadline, self._pager.meet(held.until):
-                return held.result
-        except (NoSpace, QuotaReached):  # says best what the user can do
-            raise
-        except HfnfsError as error:
-            raise NotDurable(f"done, but not {held.until!r}: {error}") from error
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            raise NotDurable(
-                f"done, but not {held.until!r} after {self._hold_deadline_s} s"
-            ) from error
 
 
-async def _answered(result: Awaitable[Any], finish: Finish[T], fail: Fail[T]) -> T:
+def _answer(held: Held[Any], error: Exception | None, finish: Finish[T], fail: Fail[T]) -> T:
+    if error is not None:
+        return fail(_undone(held, error))
     try:
-        return finish(await result)
-    except Exception as error:  # a rim: what fails gets an answer
-        return fail(error)
+        return finish(held.result)
+    except Exception as bug:  # a rim: what fails gets an answer
+        return fail(bug)
+
+
+def _undone(held: Held[Any], error: Exception) -> Exception:
+    """What to say of a result that is not durable."""
+    if isinstance(error, (NoSpace, QuotaReached)):  # says best what the user can do
+        return error
+    if isinstance(error, HfnfsError):
+        return NotDurable(f"done, but not {held.until!r}: {error}")
+    return error

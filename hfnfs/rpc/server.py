@@ -9,12 +9,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from hfnfs.errors import PortRefused, WireError
 from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.record import RecordWriter
 from hfnfs.rpc.replay import ReplyCache
-from hfnfs.rpc.session import Pending, Program, Service, Session
+from hfnfs.rpc.session import Body, Pending, Program, Service, Session
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Connection:
         tasks: asyncio.TaskGroup,
         on_gone: Callable[["Connection"], None],
     ) -> None:
-        self.running: dict[asyncio.Task[None], Pending] = {}
+        self.running: dict[asyncio.Future[Any], Pending] = {}
         self._session = Session(service, self, peer)
         self._sock = sock
         self._peer = peer
@@ -75,10 +76,15 @@ class Connection:
     # --------------------------------------------------------- what the session asks (Line)
 
     def wait(self, pending: Pending) -> None:
-        """Await the result of a call in a task of its own."""
-        task = self._tasks.create_task(self._bring(pending), name=pending.name)
-        self.running[task] = pending
-        task.add_done_callback(self._ended)
+        """Await the result of a call, in a task of its own unless it is a future already."""
+        result = pending.result
+        if isinstance(result, asyncio.Future):
+            self.running[result] = pending
+            result.add_done_callback(self._answered)
+        else:
+            task = self._tasks.create_task(self._bring(pending), name=pending.name)
+            self.running[task] = pending
+            task.add_done_callback(self._ended)
 
     def wake(self) -> None:
         """Have a turn soon."""
@@ -164,6 +170,22 @@ class Connection:
             self._session.fail(pending, error)
         else:
             self._session.finish(pending, body)
+
+    def _answered(self, result: "asyncio.Future[Body]") -> None:
+        pending = self.running.pop(result)
+        if not result.cancelled():
+            error = result.exception()
+        elif self._is_retired:  # it was we who cancelled it
+            self._session.cancel(pending)
+            self._leave()
+            return
+        else:
+            error = asyncio.CancelledError()
+        if error is None:
+            self._session.finish(pending, result.result())
+        else:
+            self._session.fail(pending, error)
+        self._leave()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         pending = self.running.pop(task)

@@ -20,11 +20,11 @@ from typing import Protocol, TypeAlias
 
 from hfnfs.disk.snapshot import Snapshot
 from hfnfs.disk.staging import Staging
-from hfnfs.errors import HfnfsError
+from hfnfs.errors import CacheUnusable, HfnfsError
 from hfnfs.transfer.single_flight import SingleFlight
 from hfnfs.transfer.threads import to_its_end
 from hfnfs.vfs.journal import Journal
-from hfnfs.vfs.needs import Cloned, Durable, Journaled, Staged, StagingRoom, Synced
+from hfnfs.vfs.needs import Cloned, Durable, Journaled, Staged, StagingRoom, Synced, Then
 from hfnfs.vfs.overlay import Shape
 from hfnfs.vfs.writing import Writing
 
@@ -73,7 +73,8 @@ class LocalPager:
         self._tasks = tasks
         self._hurry = hurry
         self._loop = asyncio.get_running_loop()
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # for tickets
+        self._waiters: list[tuple[int, Then]] = []  # for tickets
+        self._asked: list[tuple[Durable, Then]] = []  # in this turn of the loop
         self._frozen_up_to = 0  # a ticket
         self._left = asyncio.Event()  # something is to be given up
         self._freed = asyncio.Event()  # there may be more room than before
@@ -97,42 +98,49 @@ class LocalPager:
                 yield
             return
         match need:
-            case Journaled(ticket):  # nearly all
-                await self.journaled(ticket)
+            case Durable() | Journaled():
+                await self._met(need)
             case Staged():
                 await self._read_in(need)
             case Synced():
                 await self._relieve(need)
             case StagingRoom(count):
                 await self._make_room(count)
-            case Durable():
-                await self._make_durable(need)
         yield
 
     async def journaled(self, ticket: int) -> None:
         """Return once all changes up to that ticket are durable. Raises why they are not yet."""
-        if self._state.durable_up_to >= ticket:
+        await self._met(Journaled(ticket))
+
+    async def _met(self, need: Durable | Journaled) -> None:
+        met: asyncio.Future[None] = self._loop.create_future()
+        self.when_met(need, partial(_settle, met))
+        await met
+
+    def when_met(self, need: Durable | Journaled, then: Then) -> None:
+        """Call `then` once `need` is met, or cannot be."""
+        if isinstance(need, Journaled):
+            self._when_journaled(need.ticket, then)
             return
-        waiter = self._loop.create_future()
-        self._waiters.append((ticket, waiter))
-        await waiter
+        if not self._asked:
+            self._loop.call_soon(self._keep_asked)
+        self._asked.append((need, then))
+
+    def _when_journaled(self, ticket: int, then: Then) -> None:
+        if self._state.durable_up_to >= ticket:
+            then(None)
+        else:
+            self._waiters.append((ticket, then))
 
     def told(self, up_to: int, error: HfnfsError | None) -> None:
         """Hear of a transaction of the state, in its thread (disk.state.Told)."""
         self._loop.call_soon_threadsafe(self._tell, up_to, error)
 
     def _tell(self, up_to: int, error: HfnfsError | None) -> None:
-        waiting = []
-        for ticket, waiter in self._waiters:
-            if waiter.done():  # nobody waits any more
-                continue
-            if ticket > up_to:
-                waiting.append((ticket, waiter))
-            elif error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
-        self._waiters = waiting
+        told = [then for ticket, then in self._waiters if ticket <= up_to]
+        self._waiters = [waiter for waiter in self._waiters if waiter[0] > up_to]
+        for then in told:
+            then(error)
         if up_to - self._frozen_up_to >= _TICKETS_BETWEEN_FREEZES:
             self._frozen_up_to = up_to
             gc.freeze()
@@ -141,23 +149,57 @@ class LocalPager:
 
     # ------------------------------------------------------------- durable
 
-    async def _make_durable(self, need: Durable) -> None:
-        await self.journaled(await self._keep_up_to(need))
-        failure = self._writing.take_failure(need.fileid)
-        if failure is not None:
-            raise failure
+    def _keep_asked(self) -> None:
+        """Keep what was asked for in a turn of the loop: what is little, all at once."""
+        asked, self._asked = self._asked, []
+        for need, then in asked:
+            try:
+                ticket = self._kept_little(need)
+            except Exception as error:  # a rim: who waits is told
+                then(error)
+                continue
+            if ticket is None:
+                self._tasks.create_task(self._keep_much(need, then), name="sync for a client")
+            else:
+                self._when_kept(need, ticket, then)
+        self._bound_held()
+
+    async def _keep_much(self, need: Durable, then: Then) -> None:
+        try:
+            ticket = await self._keep_up_to(need)
+        except asyncio.CancelledError:
+            then(CacheUnusable(f"{need!r}: not before the server ended"))
+            raise
+        except Exception as error:  # a rim: who waits is told
+            then(error)
+        else:
+            self._when_kept(need, ticket, then)
+
+    def _when_kept(self, need: Durable, ticket: int, then: Then) -> None:
+        """Call `then` once the ticket is durable; if the file got not to the Hub it is told so."""
+
+        def journaled(error: Exception | None) -> None:
+            then(error or self._writing.take_failure(need.fileid))
+
+        self._when_journaled(ticket, journaled)
+
+    def _kept_little(self, need: Durable) -> int | None:
+        """The ticket with which all that is needed is kept; None: a sync must come before."""
+        if self._writing.lacks(need):
+            return self._writing.keep_little(need.fileid)
+        return self._journal.submit()
 
     async def _keep_up_to(self, need: Durable) -> int:
         """Let the state know what is written of a file, as far as is needed; the ticket."""
-        ticket = None
-        while self._writing.lacks(need):
-            ticket = self._writing.keep_little(need.fileid)
-            if ticket is None:
-                ticket = await self._keep(need.fileid)
+        while (ticket := self._kept_little(need)) is None:
+            await self._keep(need.fileid)
+        self._bound_held()
+        return ticket
+
+    def _bound_held(self) -> None:
         pieces = self._writing.pieces
         if pieces.bytes > _HELD_BYTES_MAX or len(pieces) > _HELD_FILES_MAX:
             self._let_go_behind()
-        return self._journal.submit() if ticket is None else ticket
 
     async def _sync_and_keep(self, fileid: int) -> int:
         """Sync what is written of a file by now, and let the state know; the ticket."""
@@ -332,6 +374,15 @@ class LocalPager:
         await self._give_up_all()
         self._writing.end()
         await self.journaled(self._journal.submit())
+
+
+def _settle(met: "asyncio.Future[None]", error: Exception | None) -> None:
+    if met.done():  # nobody waits any more
+        return
+    if error is None:
+        met.set_result(None)
+    else:
+        met.set_exception(error)
 
 
 def _sync_each(staging: Staging, fileids: Iterable[int]) -> dict[int, HfnfsError]:

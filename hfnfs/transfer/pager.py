@@ -12,7 +12,7 @@ from hfnfs.transfer.durable import LocalNeed, LocalPager
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.single_flight import SingleFlight
 from hfnfs.transfer.whole import Bringer
-from hfnfs.vfs.needs import Extent, Listed, Named, Need, Resident, Subtree
+from hfnfs.vfs.needs import Durable, Extent, Journaled, Listed, Named, Need, Resident, Subtree, Then
 from hfnfs.vfs.ports import Extents
 
 FarNeed: TypeAlias = Extent | Resident | Named | Listed | Subtree
@@ -46,6 +46,11 @@ class RemotePager:
             assert self._local is not None, "what cannot be changed has no such needs"
             return self._local.meet(need)
         return self._meet_far(need)
+
+    def when_met(self, need: Durable | Journaled, then: Then) -> None:
+        """Call `then` once `need` is met, or cannot be."""
+        assert self._local is not None, "what cannot be changed has no such needs"
+        self._local.when_met(need, then)
 
     @asynccontextmanager
     async def _meet_far(self, need: FarNeed) -> AsyncIterator[None]:

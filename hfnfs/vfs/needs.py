@@ -5,6 +5,7 @@ it has changed anything: a page fault. Somebody else meets the need and runs the
 If all is done and must only become durable first, it returns Held.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -120,7 +121,11 @@ class Held(NamedTuple, Generic[T]):
     """Wait after: all is done; send `result` once `until` is met (COMMIT, FILE_SYNC)."""
 
     result: T
-    until: Need
+    until: Durable | Journaled
+
+
+# Called once, on the loop, when a need is met (None), or with why it cannot be.
+Then: TypeAlias = Callable[[Exception | None], None]
 
 
 class Pager(Protocol):
@@ -131,4 +136,8 @@ class Pager(Protocol):
 
         Raises the HfnfsError that says why it cannot be met. Bounded by its own deadlines.
         """
+        ...
+
+    def when_met(self, need: Durable | Journaled, then: Then) -> None:
+        """Call `then` once `need` is met, or cannot be: now, or later and without a task."""
         ...

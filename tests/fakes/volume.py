@@ -13,7 +13,16 @@ from hfnfs.remote import ContentId, Kind, Listing, RemoteEntry, Revision
 from hfnfs.vfs.attributes import Appearance, Attributes
 from hfnfs.vfs.data import Data
 from hfnfs.vfs.directory import Directory
-from hfnfs.vfs.needs import Extent, Listed, Named, Need, Resident
+from hfnfs.vfs.needs import (
+    Durable,
+    Extent,
+    Journaled,
+    Listed,
+    Named,
+    Need,
+    Resident,
+    Then,
+)
 from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.volume import Volume
 from tests.fakes.clock import FakeClock
@@ -82,6 +91,7 @@ class FarSide:
         self.pinned_most = 0
         self.before_meeting: Callable[[Need], None] = lambda need: None
         self.gate: asyncio.Event | None = None  # needs wait for it
+        self._meeting: set[asyncio.Future[None]] = set()
 
     @asynccontextmanager
     async def meet(self, need: Need) -> AsyncIterator[None]:
@@ -96,6 +106,18 @@ class FarSide:
             yield
         finally:
             self.pinned.remove(need)
+
+    def when_met(self, need: Durable | Journaled, then: Then) -> None:
+        self._meeting.add(asyncio.ensure_future(self._meet_then(need, then)))
+
+    async def _meet_then(self, need: Need, then: Then) -> None:
+        try:
+            async with self.meet(need):
+                pass
+        except Exception as error:
+            then(error)
+        else:
+            then(None)
 
     def becomes(self, folder: Folder) -> None:
         """The far side changes, and the mounted folder is listed again."""

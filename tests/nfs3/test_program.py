@@ -25,7 +25,7 @@ from hfnfs.nfs3.types import DirOpArgs
 from hfnfs.rpc.message import CallRefused, ProcedureUnavailable
 from hfnfs.rpc.session import Caller
 from hfnfs.rpc.xdr import encode
-from hfnfs.vfs.needs import Held, Listed, Need
+from hfnfs.vfs.needs import Held, Journaled, Need
 from tests.nfs3.desk import NOBODY, NUMBER_OF, ROOT_CALLER, Desk, joined, ok
 
 LOOKUP = (LOOKUP_ARGS, LOOKUP_RESULT)
@@ -204,7 +204,7 @@ async def test_a_bug_in_a_later_round_is_answered_as_serverfault() -> None:
 
 async def test_a_held_result_is_sent_once_its_need_is_met() -> None:
     desk = Desk()
-    need = Listed(desk.volume.root.fileid, 0.0)
+    need = Journaled(1)
     row = PROCEDURES[NUMBER_OF["GETATTR"]]
 
     def held(*args: Any) -> Held[Any]:

@@ -18,6 +18,7 @@ from hfnfs.vfs.needs import Held, Journaled, Listed, Need, NotYet
 from tests.fakes.volume import FarSide
 
 ATTEMPTS_MAX = 5
+JOURNALED = Journaled(1)
 
 
 def needs(far: FarSide, count: int) -> Callable[[], str]:
@@ -42,9 +43,9 @@ def told(error: Exception) -> str:
     return type(error).__name__
 
 
-def holding(far: FarSide) -> Callable[[], str | Held[str]]:
+def holding() -> Callable[[], str | Held[str]]:
     """A request that is done at once and must become durable."""
-    return lambda: Held("written", root_need(far))
+    return lambda: Held("written", JOURNALED)
 
 
 def finished(result: str) -> str:
@@ -123,14 +124,14 @@ async def test_a_timeout_of_somebody_else_is_not_taken_for_our_deadline() -> Non
 
 async def test_a_held_result_is_given_once_its_need_is_met() -> None:
     far = FarSide({})
-    held = Held("written", root_need(far))
+    held = Held("written", JOURNALED)
     assert await waiting(far).hold(held, finished, told) == "written"
-    assert far.met == [root_need(far)]
+    assert far.met == [JOURNALED]
 
 
 async def test_a_held_result_after_a_miss_waits_too() -> None:
     far = FarSide({})
-    assert await waiting(far).rerun(holding(far), root_need(far), finished, told) == "written"
+    assert await waiting(far).rerun(holding(), root_need(far), finished, told) == "written"
     assert len(far.met) == 2
 
 
@@ -140,7 +141,7 @@ async def test_what_has_run_is_waited_for_longer_than_what_has_not() -> None:
     def run() -> str | Held[str]:
         far.gate = asyncio.Event()  # from now on nothing is met at once
         asyncio.get_running_loop().call_soon(far.gate.set)
-        return Held("written", root_need(far))
+        return Held("written", JOURNALED)
 
     result = await waiting(far, deadline_s=0).rerun(run, root_need(far), finished, told)
     assert result == "written"
@@ -152,16 +153,17 @@ async def test_an_answer_is_made_once_all_is_durable() -> None:
     def finish(result: str) -> str:
         return f"{result}, {len(far.met)} met"
 
-    assert await waiting(far).hold(Held("done", root_need(far)), finish, told) == "done, 1 met"
-    result = await waiting(far).rerun(holding(far), root_need(far), finish, told)
+    assert await waiting(far).hold(Held("done", JOURNALED), finish, told) == "done, 1 met"
+    result = await waiting(far).rerun(holding(), root_need(far), finish, told)
     assert result == "written, 3 met"
 
 
 async def test_the_time_for_what_must_be_durable_is_bounded() -> None:
     far = FarSide({})
     far.gate = asyncio.Event()  # nobody ever sets it
-    held = Held("written", root_need(far))
+    held = Held("written", JOURNALED)
     assert await waiting(far, hold_deadline_s=0).hold(held, finished, told) == "NotDurable"
+    far.gate.set()  # too late: what was answered stays so
 
 
 @pytest.mark.parametrize(
@@ -183,12 +185,11 @@ async def test_what_was_done_is_never_answered_as_if_it_had_not_been(
     far = FarSide({})
 
     def refuse(need: Need) -> None:
-        if need == durable:
+        if need == JOURNALED:
             raise error
 
     far.before_meeting = refuse
-    durable = Journaled(1)
-    held = Held("written", durable)
+    held = Held("written", JOURNALED)
 
     def run() -> str | Held[str]:
         return held

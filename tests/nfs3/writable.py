@@ -17,7 +17,7 @@ from hfnfs.remote import Revision
 from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.server import RpcServer
 from hfnfs.vfs.attributes import Attributes
-from hfnfs.vfs.needs import Cloned, Durable, Journaled, Need
+from hfnfs.vfs.needs import Cloned, Durable, Journaled, Need, Then
 from hfnfs.vfs.volume import Changes, Volume
 from tests.fakes.volume import VOLUME_ID
 from tests.vfs.changing import Desk
@@ -36,10 +36,6 @@ class Pager:
     async def meet(self, need: Need) -> AsyncIterator[None]:
         desk = self._desk
         match need:
-            case Journaled():
-                pass  # the state in memory is as durable as it gets
-            case Durable():
-                desk.sync()
             case Cloned(fileid):
                 shape = desk.writing.shape_at(need)
                 assert shape is not None
@@ -48,6 +44,11 @@ class Pager:
             case _:
                 desk.meet(need)
         yield
+
+    def when_met(self, need: Durable | Journaled, then: Then) -> None:
+        if isinstance(need, Durable):  # else: the state in memory is as durable as it gets
+            self._desk.sync()
+        then(None)
 
 
 class Mounted(NamedTuple):

@@ -95,7 +95,8 @@ class EveryWay:
     number = PROGRAM
     versions = (2, 4)
 
-    def __init__(self, large: bytes = b"") -> None:
+    def __init__(self, large: bytes = b"", *, in_tasks: bool = False) -> None:
+        self.in_tasks = in_tasks  # what is awaited is no future
         self.served: list[Served] = []
         self.later: list[asyncio.Future[Body]] = []
         self.large = memoryview(large)
@@ -125,7 +126,7 @@ class EveryWay:
             case 2 | 7:
                 future: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
                 self.later.append(future)
-                return future
+                return _brought(future) if self.in_tasks else future
             case 3:
                 raise WireError("not what was declared")
             case 4:
@@ -137,6 +138,10 @@ class EveryWay:
             case 8:
                 return [b"head", self.large]
         raise ProcedureUnavailable(procedure)
+
+
+async def _brought(future: "asyncio.Future[Body]") -> Body:
+    return await future
 
 
 NOBODY = AuthNone()

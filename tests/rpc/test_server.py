@@ -35,6 +35,9 @@ MIB = 1 << 20
 IDLE_TURNS = 200
 
 
+IN_TASKS_OR_NOT = pytest.mark.parametrize("in_tasks", [False, True])
+
+
 class Client:
     """A client that is as slow as the test wants it: it reads only when asked to."""
 
@@ -138,8 +141,9 @@ async def test_large_results_arrive_whole() -> None:
         assert replies == [success(xid, b"head" + large) for xid in range(20)]
 
 
-async def test_a_call_that_waits_does_not_hold_up_others() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_a_call_that_waits_does_not_hold_up_others(in_tasks: bool) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program) as place:
         client = await place.client()
         await client.send(message(1, LATER), message(2, LATER), message(3, NULL))
@@ -150,8 +154,9 @@ async def test_a_call_that_waits_does_not_hold_up_others() -> None:
         assert await client.reply() == success(1, b"one.")
 
 
-async def test_calls_that_end_together_are_answered_together() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_calls_that_end_together_are_answered_together(in_tasks: bool) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program) as place:
         client = await place.client()
         await client.send(*(message(xid, LATER) for xid in range(9)))
@@ -162,8 +167,9 @@ async def test_calls_that_end_together_are_answered_together() -> None:
 
 
 @pytest.mark.logs_errors
-async def test_awaiting_what_fails_or_was_cancelled_is_answered_as_a_bug() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_awaiting_what_fails_or_was_cancelled_is_answered_as_a_bug(in_tasks: bool) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program) as place:
         client = await place.client()
         await client.send(message(1, LATER), message(2, LATER))
@@ -217,8 +223,9 @@ async def test_calls_that_cannot_be_answered_yet_are_not_piled_up() -> None:
             sending.cancel()
 
 
-async def test_so_many_calls_wait_and_the_rest_stays_unread() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_so_many_calls_wait_and_the_rest_stays_unread(in_tasks: bool) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program, Limits(calls_in_flight_max=4)) as place:
         client = await place.client()
         await client.send(*(message(xid, LATER) for xid in range(10)))
@@ -233,8 +240,11 @@ async def test_so_many_calls_wait_and_the_rest_stays_unread() -> None:
         assert replies == {*(success(xid, b"done") for xid in range(10)), success(10)}
 
 
-async def test_a_lost_connection_cancels_its_calls_but_those_that_must_not_run_twice() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_a_lost_connection_cancels_its_calls_but_those_that_must_not_run_twice(
+    in_tasks: bool,
+) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program) as place:
         client = await place.client()
         await client.send(message(1, LATER), message(2, ONCE_LATER))
@@ -331,8 +341,9 @@ async def test_out_of_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch
         assert not failures
 
 
-async def test_closing_ends_what_must_run_to_its_end_and_cancels_the_rest() -> None:
-    program = EveryWay()
+@IN_TASKS_OR_NOT
+async def test_closing_ends_what_must_run_to_its_end_and_cancels_the_rest(in_tasks: bool) -> None:
+    program = EveryWay(in_tasks=in_tasks)
     async with serving(program) as place:
         client = await place.client()
         await client.send(message(1, LATER), message(2, ONCE_LATER))

@@ -58,6 +58,37 @@ async def test_all_who_wait_share_a_sync_and_later_ones_the_next(
         assert len(syncs) == 2
 
 
+async def test_what_is_asked_to_be_durable_in_one_turn_is_kept_at_once(tmp_path: Path) -> None:
+    async with a_disk(tmp_path) as disk:
+        node, other = disk.file("f"), disk.file("g")
+        disk.writing.write(other, 0, b"other")
+        told: list[Exception | None] = []
+        for offset in range(8):
+            disk.writing.write(node, offset, b"x")
+            disk.pager.when_met(disk.writing.durable(node), told.append)
+        disk.pager.when_met(disk.writing.durable(other), told.append)
+        ticket = disk.journal.submit()
+        assert not told
+        await until(lambda: len(told) == 9)
+        assert told == [None] * 9
+        assert disk.journal.submit() == ticket + 2  # one for each file
+
+
+async def test_who_waits_for_a_file_is_told_why_its_sync_failed_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_disk(tmp_path) as disk:
+        node, other = disk.file("f"), disk.file("g")
+        monkeypatch.setattr(staging_module, "sync_bytes", failing(errno.ENOSPC))
+        disk.writing.write(node, 0, MUCH)
+        disk.writing.write(other, 0, b"little")
+        told: list[Exception | None] = []
+        disk.pager.when_met(disk.writing.durable(node), told.append)
+        disk.pager.when_met(disk.writing.durable(other), told.append)
+        await until(lambda: len(told) == 2)
+        assert {type(error) for error in told} == {NoSpace, type(None)}
+
+
 async def test_a_failed_sync_fails_the_commit_until_written_again_and_moves_the_verifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
