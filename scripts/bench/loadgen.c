@@ -28,7 +28,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <nfsc/libnfs.h>
@@ -36,8 +35,9 @@
 #include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 
+#include "meter.h"
+
 #define HANDLE_MAX 64
-#define LATENCIES_MAX (8u << 20)
 #define STALLED_MS 30000
 #define BLOCK (128u << 10)     /* what hfnfs fetches at least */
 #define SHUFFLE 1000003u       /* a prime above the number of blocks */
@@ -73,26 +73,14 @@ static char *noise;             /* what is written: SIZE bytes that do not compr
 static char write_verifier[8];
 static struct slot *slots;
 static int flying, stopping, counting;
-static uint64_t calls, all_calls, bytes, entries, walk;
-static uint32_t *latencies; /* nanoseconds */
+static uint64_t all_calls, bytes, entries, walk;
+static struct latencies measured;
 static double fastest = 1e9; /* seconds */
 
 static void die(const char *what, const char *why)
 {
     fprintf(stderr, "loadgen: %s: %s\n", what, why);
     exit(1);
-}
-
-static double clock_of(clockid_t which)
-{
-    struct timespec t;
-    clock_gettime(which, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static double now(void)
-{
-    return clock_of(CLOCK_MONOTONIC);
 }
 
 static void turn(void)
@@ -290,11 +278,8 @@ static void done(struct rpc_context *context, int status, void *reply, void *pri
     double took = now() - slot->sent;
     if (took < fastest)
         fastest = took;
-    if (counting) {
-        if (calls < LATENCIES_MAX)
-            latencies[calls] = took * 1e9;
-        calls++;
-    }
+    if (counting)
+        count_call(&measured, took);
     all_calls++;
     flying--;
     if (!stopping)
@@ -417,18 +402,6 @@ static void map_copy(const char *path)
         die(path, "cannot be mapped");
 }
 
-static int by_value(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static double percentile_us(double share)
-{
-    uint64_t kept = calls < LATENCIES_MAX ? calls : LATENCIES_MAX;
-    return kept ? latencies[(uint64_t)(share * (kept - 1))] / 1e3 : 0;
-}
-
 static void usage(void)
 {
     die("usage", "[-c COPY] [-f FIRST] [-n CALLS] NFSPORT MOUNTPORT EXPORT NAME JOB DEPTH SECONDS SIZE");
@@ -436,12 +409,12 @@ static void usage(void)
 
 static void tell(double seconds, double cpu_seconds)
 {
-    qsort(latencies, calls < LATENCIES_MAX ? calls : LATENCIES_MAX, sizeof *latencies, by_value);
+    sort_latencies(&measured);
     printf("{\"calls\": %lu, \"bytes\": %lu, \"entries\": %lu, \"seconds\": %.6f, "
            "\"cpu_seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"all_calls\": %lu, "
            "\"fastest_us\": %.1f, \"walk\": %lu}\n",
-           calls, bytes, entries, seconds, cpu_seconds, percentile_us(0.5), percentile_us(0.99),
-           all_calls, fastest * 1e6, walk);
+           measured.calls, bytes, entries, seconds, cpu_seconds, percentile_us(&measured, 0.5),
+           percentile_us(&measured, 0.99), all_calls, fastest * 1e6, walk);
 }
 
 static void measure_for(double seconds)
@@ -503,7 +476,7 @@ int main(int argc, char **argv)
     if (copy)
         map_copy(copy);
     slots = calloc(depth, sizeof *slots);
-    latencies = malloc(LATENCIES_MAX * sizeof *latencies);
+    measured.ns = malloc(LATENCIES_MAX * sizeof *measured.ns);
     if (calls_left != UINT64_MAX) {
         measure_all(depth);
         return 0;

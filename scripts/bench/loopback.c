@@ -22,8 +22,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "meter.h"
 
 #define HEAD 128
 
@@ -33,13 +34,6 @@ static void check(int is_wrong, const char *what)
         perror(what);
         exit(1);
     }
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 /* Sends until the receiver is gone. */
