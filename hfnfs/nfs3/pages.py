@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeAlias
 
 from hfnfs.config import MIB
 from hfnfs.nfs3.handle import HANDLE_BYTES
@@ -56,7 +55,6 @@ def pack_entry_plus(cookie: int, name: bytes, node: Node, handle: bytes) -> byte
     )
 
 
-Packed: TypeAlias = Callable[[int, bytes, Node], bytes]
 _UNCOUNTED = {
     form: table[0].size - _NAMED_BYTES
     for form, table in ((Form.PLAIN, _ENTRY), (Form.PLUS, _ENTRY_PLUS))

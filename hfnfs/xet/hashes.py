@@ -75,11 +75,6 @@ def term_hash(chunk_hashes: Iterable[bytes]) -> bytes:
     return blake3(b"".join(chunk_hashes), key=_TERM_KEY).digest()
 
 
-def keyed_chunk_hash(raw: bytes, key: bytes) -> bytes:
-    """How a chunk's hash appears in a deduplication shard that carries a key."""
-    return blake3(raw, key=key).digest()
-
-
 def _root(nodes: Sequence[Sized]) -> bytes:
     """The hash at the top of the tree; a single chunk is its own."""
     if not nodes:

@@ -117,9 +117,7 @@ async def test_w22_a_listing_that_is_late_does_not_undo_our_commit(bucket: Bucke
         }  # fmt: skip
 
 
-async def test_w21_a_look_at_the_bucket_that_failed_is_repeated(
-    bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_w21_a_look_at_the_bucket_that_failed_is_repeated(bucket: Bucket) -> None:
     unfed(bucket)
     await bucket.put({"a": b"1", "d/b": b"2"})
     async with bucket.mounted(**POLLED) as mount:

@@ -189,9 +189,7 @@ async def test_the_quota_holds_also_for_what_was_sent_since_the_bucket_was_asked
         assert refused.value.status is Status.DQUOT
 
 
-async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(
-    bucket: Bucket, tmp_path: Path
-) -> None:
+async def test_files_made_in_a_folder_of_the_bucket_stay_in_it(bucket: Bucket) -> None:
     await bucket.put({"run/1/a": b"1", "run/10/b": b"2", "c": b"3"})
     async with bucket.mounted(source=f"{NAME}/run/1") as mount:
         assert await mount.tree() == {"a": b"1"}
