@@ -33,7 +33,7 @@ class Descriptors:
         self._directory = directory
         self._kept_open = kept_open
         self._open: OrderedDict[int, StagedFile] = OrderedDict()  # longest unused first
-        self._names_made = self._names_synced = 0
+        self._names_made = self.names_synced = 0  # so far
         self._syncing_names = threading.Lock()
 
     def __len__(self) -> int:
@@ -87,10 +87,10 @@ class Descriptors:
     def sync_name(self, number: int) -> None:
         """Bring the first `number` names that were made here to the disk; many at once."""
         with self._syncing_names:
-            if number > self._names_synced:
+            if number > self.names_synced:
                 made = self._names_made
                 _sync_names(self.directory_fd)
-                self._names_synced = made
+                self.names_synced = made
 
     def _opened(self, fileid: int, flags: int) -> int:
         name = staged_name(fileid)

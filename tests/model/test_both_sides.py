@@ -6,31 +6,20 @@ it after having seen it. And the mount shows what the bucket has. A file that we
 bytes that we know it to have, whatever they do.
 """
 
-import asyncio
-import random
 import re
-import shutil
-import tempfile
 from collections.abc import Coroutine
-from pathlib import Path as DiskPath
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import rule
 
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.writing import Stable
 from hfnfs.vfs.node import FileType
-from hfnfs.vfs.outbox import Pending
-from tests.fakes.clock import FakeClock
-from tests.model.bucket import Bucket
-from tests.model.test_write_side import quiet, turns
-from tests.model.write_mount import WriteMount
-from tests.until import PATIENCE_S, until
-
-T = TypeVar("T")
+from tests.model.machine import Machine
+from tests.until import until
 
 PATHS = st.sampled_from(["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a"])
 DIRECTORIES = st.sampled_from(["d", "d/e", "g"])
@@ -44,7 +33,7 @@ _CAN_BE = {
 }  # fmt: skip
 
 
-class BothSides(RuleBasedStateMachine):
+class BothSides(Machine):
     """`owed` says of which bytes it is known that they have to be there, and under which name.
 
     `held`: what the files have that are open, by handle, and the paths at which they were opened.
@@ -52,36 +41,13 @@ class BothSides(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = DiskPath(tempfile.mkdtemp(prefix="hfnfs-both-"))
-        self.clock = FakeClock()
-        self.bucket = Bucket(self.clock)
-        self.loop = asyncio.Runner()
-        self.mount = WriteMount(self.directory, self.bucket, self.clock)
         self.owed: dict[bytes, str] = {}
         self.held: dict[bytes, tuple[str, bytes]] = {}
         self.written = 0
-        self.quiet = quiet()
 
-    @initialize(seed=st.integers(0, 1000))
-    def start(self, seed: int) -> None:
-        self.quiet.__enter__()
-        self.rng = self.bucket.troubles.rng = random.Random(seed)
+    def others_begin(self) -> None:
         for path in ("a", "d/a"):
             self.they_write(path)
-        self.run(self.mount.start())
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run(work)
-
-    def teardown(self) -> None:
-        try:
-            if hasattr(self, "rng"):
-                self.nothing_is_lost()
-                self.run(self.mount.stop())
-        finally:
-            self.loop.close()
-            self.quiet.__exit__(None, None, None)
-            shutil.rmtree(self.directory)
 
     def new_bytes(self, whose: bytes) -> bytes:
         self.written += 1
@@ -93,12 +59,6 @@ class BothSides(RuleBasedStateMachine):
             self.owed.pop(data, None)
 
     # ------------------------------------------------------------ what we do
-
-    async def at(self, path: str) -> bytes:
-        handle = self.mount.root
-        for name in filter(None, path.encode().split(b"/")):
-            handle = await self.mount.client.lookup(handle, name)
-        return handle
 
     async def home(self, path: str) -> tuple[bytes, bytes]:
         """The directory of a path, made if there is none, and the name in it."""
@@ -117,12 +77,12 @@ class BothSides(RuleBasedStateMachine):
         """The handle of a file and its bytes; None: there is none."""
         try:
             handle = await self.at(path)
-            pieces = [bytes(p) async for p in self.mount.client.read_all(handle)]
+            data = await self.read(handle)
         except NotOk as error:
             if error.status in {Status.NOENT, Status.ISDIR, Status.NOTDIR}:
                 return None
             raise
-        return handle, b"".join(pieces)
+        return handle, data
 
     def try_(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it, or not where what the other side did or a failure is in the way."""
@@ -244,8 +204,7 @@ class BothSides(RuleBasedStateMachine):
     @rule()
     def we_read_on(self) -> None:
         async def work(handle: bytes, expected: bytes) -> None:
-            pieces = [bytes(piece) async for piece in self.mount.client.read_all(handle)]
-            assert b"".join(pieces) == expected
+            assert await self.read(handle) == expected
 
         for handle, (_, data) in self.held.items():
             try:
@@ -290,38 +249,18 @@ class BothSides(RuleBasedStateMachine):
 
     # ------------------------------------------------------ what happens
 
-    @rule(seconds=st.sampled_from([0.1, 1, 3, 11, 40]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.mount.flush.wake()
-        self.run(turns(self.rng.randrange(200)))
-
-    @rule(rate=st.sampled_from([0.0, 0.1, 0.5]))
-    def the_hub_fails_sometimes(self, rate: float) -> None:
-        self.bucket.troubles.rate = rate
-
-    @rule(is_down=st.booleans())
-    def the_hub_goes_and_comes(self, is_down: bool) -> None:
-        self.bucket.is_down = is_down
-
-    @rule()
-    def the_mount_ends_and_starts(self) -> None:
-        self.run(self.mount.stop())
+    def when_ended(self) -> None:
         self.held.clear()
-        self.run(self.mount.start())
 
-    @rule()
-    def the_power_fails(self) -> None:
-        self.run(self.mount.crash(self.rng))
+    def when_it_is_back(self) -> None:
         self.held.clear()
-        self.run(self.mount.start())
 
     # ------------------------------------------------------ what is there
 
     @rule()
-    def nothing_is_lost(self) -> None:
-        self.bucket.is_down = False
-        self.bucket.troubles.rate = 0.0
+    def all_is_right(self) -> None:
+        """Nothing is lost, and what the bucket has is what is shown."""
+        self.all_is_well()
         left = self.run(self.drained())
         assert not left, left
         there = {path: self.bucket.read(path) for path in self.bucket.files}
@@ -333,21 +272,11 @@ class BothSides(RuleBasedStateMachine):
         shown = self.run(self.shown())
         assert shown == there
 
-    async def drained(self) -> list[Pending]:
-        """What the bucket lacks once there was time for everything."""
-        draining = asyncio.create_task(self.mount.flush.drain(PATIENCE_S))
-        while not draining.done():
-            self.clock.advance(0.5)
-            self.mount.flush.wake()
-            await asyncio.wait([draining], timeout=0.01)
-        return draining.result()
-
     async def shown(self) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         async for each in self.mount.client.walk(self.mount.root):
             if each.attributes.type is not FileType.DIR:
-                pieces = [bytes(p) async for p in self.mount.client.read_all(each.handle)]
-                found[each.path.decode()] = b"".join(pieces)
+                found[each.path.decode()] = await self.read(each.handle)
         return found
 
 

@@ -5,21 +5,13 @@ once the bucket answers again it has exactly what the mount shows. Others keep t
 own; what happens when both change a path is for tests of its own.
 """
 
-import asyncio
-import logging
-import random
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path as DiskPath
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
     invariant,
     precondition,
     rule,
@@ -30,12 +22,8 @@ from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.writing import Stable
 from hfnfs.vfs.attributes import Wanted
 from hfnfs.vfs.node import FileType
-from hfnfs.vfs.outbox import Pending
-from tests.fakes.clock import FakeClock
-from tests.model.bucket import Bucket
 from tests.model.files import Directory, File, Link, Refused, Thing, Volume
-from tests.model.write_mount import WriteMount
-from tests.until import PATIENCE_S
+from tests.model.machine import Machine
 
 T = TypeVar("T")
 
@@ -45,66 +33,24 @@ THEIRS_FOR_EVER = ["o", "o/stays"]  # so that a walk never meets a directory tha
 OFFSETS = st.one_of(st.integers(0, 40), st.sampled_from([4096, 70_000, 131_072]))
 SIZES = st.one_of(st.integers(0, 30), st.sampled_from([4096, 60_000]))
 STABLE = st.sampled_from(list(Stable))
-_OURS = logging.getLogger("hfnfs")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What goes wrong here is meant to; the log would fail the test."""
-    before = _OURS.level
-    _OURS.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        _OURS.setLevel(before)
-
-
-class WritesAgainstModel(RuleBasedStateMachine):
+class WritesAgainstModel(Machine):
     """A volume as a dict of dicts is the model."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = DiskPath(tempfile.mkdtemp(prefix="hfnfs-writes-"))
-        self.clock = FakeClock()
-        self.bucket = Bucket(self.clock)
-        self.loop = asyncio.Runner()
-        self.mount = WriteMount(self.directory, self.bucket, self.clock)
         self.model = Volume()
         self.seed = 0
-        self.quiet = quiet()
 
-    @initialize(seed=st.integers(0, 1000))
-    def start(self, seed: int) -> None:
-        self.quiet.__enter__()
-        self.rng = self.bucket.troubles.rng = random.Random(seed)
+    def others_begin(self) -> None:
         self.bucket.put("o/stays", b"")
-        self.run(self.mount.start())
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run(work)
-
-    def teardown(self) -> None:
-        try:
-            if hasattr(self, "rng"):
-                self.all_is_well()
-                self.everything_reaches_the_hub()
-                self.run(self.mount.stop())
-        finally:
-            self.loop.close()
-            self.quiet.__exit__(None, None, None)
-            shutil.rmtree(self.directory)
 
     # ------------------------------------------------------------ what we do
 
     def bytes_of(self, size: int) -> bytes:
         self.seed += 1
         return (b"%d." % self.seed * (size // 2 + 1))[:size]
-
-    async def at(self, path: str) -> bytes:
-        handle = self.mount.root
-        for name in filter(None, path.encode().split(b"/")):
-            handle = await self.mount.client.lookup(handle, name)
-        return handle
 
     async def home(self, path: str) -> tuple[bytes, bytes]:
         directory, _, name = path.rpartition("/")
@@ -133,10 +79,6 @@ class WritesAgainstModel(RuleBasedStateMachine):
             return False
         assert error is None, f"{error}, and the model does it"
         return True
-
-    @property
-    def is_troubled(self) -> bool:
-        return self.bucket.is_down or self.bucket.troubles.rate > 0
 
     @rule(path=PATHS)
     def create(self, path: str) -> None:
@@ -239,32 +181,12 @@ class WritesAgainstModel(RuleBasedStateMachine):
 
     # ------------------------------------------------------ what happens
 
-    @rule(seconds=st.sampled_from([0.1, 1, 3, 11, 40]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.mount.flush.wake()
-        self.run(turns(self.rng.randrange(200)))
-
-    @rule(rate=st.sampled_from([0.0, 0.1, 0.5]))
-    def the_hub_fails_sometimes(self, rate: float) -> None:
-        self.bucket.troubles.rate = rate
-
-    @rule(is_down=st.booleans())
-    def the_hub_goes_and_comes(self, is_down: bool) -> None:
-        self.bucket.is_down = is_down
-
-    @rule()
-    def the_mount_ends_and_starts(self) -> None:
-        self.run(self.mount.stop())
+    def when_ended(self) -> None:
         for thing in self.model.walk().values():
             if isinstance(thing, File):
                 thing.commit()
-        self.run(self.mount.start())
 
-    @rule()
-    def the_power_fails(self) -> None:
-        self.run(self.mount.crash(self.rng))
-        self.run(self.mount.start())
+    def when_it_is_back(self) -> None:
         self.all_is_well()
         shown = self.run(self.walk())
         for path, thing in self.model.walk().items():
@@ -290,8 +212,7 @@ class WritesAgainstModel(RuleBasedStateMachine):
                 case FileType.LNK:
                     found[path] = (await self.mount.client.readlink(each.handle),)
                 case _:
-                    pieces = [bytes(p) async for p in self.mount.client.read_all(each.handle)]
-                    found[path] = b"".join(pieces)
+                    found[path] = await self.read(each.handle)
         return found
 
     @precondition(lambda self: not self.is_troubled)
@@ -302,7 +223,8 @@ class WritesAgainstModel(RuleBasedStateMachine):
         assert self.run(self.walk()) == {p: seen(t) for p, t in self.model.walk().items()}
 
     @rule()
-    def everything_reaches_the_hub(self) -> None:
+    def all_is_right(self) -> None:
+        """The bucket gets everything, and it is what is shown."""
         self.all_is_well()
         left = self.run(self.drained())
         assert not left, left
@@ -319,19 +241,6 @@ class WritesAgainstModel(RuleBasedStateMachine):
         assert there == files, f"the Hub has {short(there)}, not {short(files)}"
         self.clock.advance(11)
         assert self.run(self.walk()) == {p: seen(t) for p, t in self.model.walk().items()}
-
-    async def drained(self) -> list[Pending]:
-        """What the bucket lacks once there was time for everything."""
-        draining = asyncio.create_task(self.mount.flush.drain(PATIENCE_S))
-        while not draining.done():
-            self.clock.advance(0.5)
-            self.mount.flush.wake()
-            await asyncio.wait([draining], timeout=0.01)
-        return draining.result()
-
-    def all_is_well(self) -> None:
-        self.bucket.is_down = False
-        self.bucket.troubles.rate = 0.0
 
 
 def seen(thing: Thing) -> object:
@@ -350,12 +259,6 @@ def short(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
 
 def is_private(path: str) -> bool:
     return ".DS_Store" in path.split("/") or path.rpartition("/")[2] == ".nfs1"
-
-
-async def turns(count: int) -> None:
-    """Let others go on for a while."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 TestTheWriteSide = WritesAgainstModel.TestCase

@@ -66,7 +66,7 @@ class MortalStaging(Staging):
 
     def lose(self, rng: random.Random) -> None:
         for fileid, staged in self._files.items():
-            if staged.number > self._names_synced and rng.random() < 0.5:
+            if staged.number > self._descriptors.names_synced and rng.random() < 0.5:
                 self.path(fileid).unlink()
                 self._unsynced.pop(fileid, None)
         for fileid, ranges in self._unsynced.items():
