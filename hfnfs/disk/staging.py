@@ -319,6 +319,11 @@ class Staging:
                 path.unlink()
                 raise
 
+    def require_copy(self, count: int) -> None:
+        """Raise NoSpace if so many bytes more of a copy would take what is left for others."""
+        with disk_errors(self.directory):
+            self._headroom.require_copy(count)
+
     def copy_again(self, copy: Snapshot, fileid: int, own: Ranges) -> None:
         """Put these ranges into a copy as they are staged now. Raises NoSpace, CacheUnusable."""
         with self._using(fileid, create=False) as file:

@@ -39,6 +39,10 @@ class Copier(Protocol):
         """Put these ranges into a copy as they are now. Raises NoSpace, CacheUnusable."""
         ...
 
+    def require_copy(self, count: int) -> None:
+        """Raise NoSpace if so many bytes more of a copy would take what is left for others."""
+        ...
+
     def read_resident(self, fileid: int, start: int, end: int) -> bytes | memoryview | None:
         """Bytes [start, end) if taking them cannot wait for the disk, else None."""
         ...

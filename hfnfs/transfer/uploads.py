@@ -67,7 +67,9 @@ class Uploads:
                 outcomes[number] = taking.error
                 continue
             try:
-                for start, end in shape.gaps(0, shape.size):
+                gaps = shape.gaps(0, shape.size)
+                self._staging.require_copy(sum(end - start for start, end in gaps))
+                for start, end in gaps:
                     assert copy is not None, "what has gaps is read of a copy"
                     await self._fill(copy, shape.content, start, end)
             except HfnfsError as error:

@@ -14,6 +14,7 @@ from hfnfs.disk import headroom, schema, snapshot
 from hfnfs.disk.headroom import Headroom
 from hfnfs.nfs3.client import NotOk
 from hfnfs.nfs3.status import Status
+from hfnfs.vfs import outbox
 from tests.app.bucket import AT_ONCE, UPLOAD, Bucket, Mount, eventually
 from tests.live.trees import noise
 from tests.until import until
@@ -54,6 +55,27 @@ async def saved_until_full(mount: Mount) -> dict[str, bytes]:
             return saved | {path: b""}  # it was made
         saved[path] = FILE
     raise AssertionError("it is never full")
+
+
+async def test_a_file_of_whose_rest_there_is_no_room_for_a_copy_waits_and_fetches_nothing(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written is little, and the rest is still on the Hub."""
+    room = 2 * MIB
+    monkeypatch.setattr(headroom, "_free", lambda _fd: room)
+    monkeypatch.setattr(headroom, "_reserve", lambda _fd: 0)
+    monkeypatch.setattr(outbox, "RETRY_S_MIN", 0.01)
+    monkeypatch.setattr(outbox, "RETRY_S_MAX", 0.01)
+    base = noise(3 * MIB, seed=5)
+    await bucket.put({"a": base})
+    async with bucket.mounted(**AT_ONCE) as mount:
+        bucket.hub.counters.clear()
+        await mount.client.write(await mount.at("a"), 8, b"ours")
+        await until(lambda: "a is not on the Hub yet, and kept" in caplog.text)
+        assert bucket.hub.counters.requests["xorb"] == 0
+        assert list((bucket.volume / "staging" / "snapshots").iterdir()) == []
+        room = 4 * MIB
+        await bucket.until_it_has({"a": base[:8] + b"ours" + base[12:]})
 
 
 @pytest.mark.usefixtures("disk")
