@@ -67,17 +67,23 @@ class Uploads:
                 outcomes[number] = taking.error
                 continue
             try:
-                gaps = shape.gaps(0, shape.size)
-                self._staging.require_copy(sum(end - start for start, end in gaps))
-                for start, end in gaps:
-                    assert copy is not None, "what has gaps is read of a copy"
-                    await self._fill(copy, shape.content, start, end)
+                await self._fill_gaps(copy, shape)
             except HfnfsError as error:
                 outcomes[number] = error
             else:
                 good.append((number, path, shape))
         await to_its_end(partial(_seal, [t.copy for t in takings if t.copy is not None]))
         return good
+
+    async def _fill_gaps(self, copy: Snapshot | None, shape: Shape) -> None:
+        """Put what the base has into the copy, if there is room for it."""
+        gaps = shape.gaps(0, shape.size)
+        if not gaps:
+            return
+        assert copy is not None, "what has gaps is read of a copy"
+        self._staging.require_copy(sum(end - start for start, end in gaps))
+        for start, end in gaps:
+            await self._fill(copy, shape.content, start, end)
 
     async def _fill(self, copy: Snapshot, base: ContentId, start: int, end: int) -> None:
         """Put [start, end) of the base into the copy: from the cache, else from the Hub."""
