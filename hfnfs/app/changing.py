@@ -106,7 +106,7 @@ class Begun(NamedTuple):
 def parts(config: MountConfig, ground: Ground, kept: Kept) -> Parts:
     """The volume, restored. Raises CacheUnusable."""
     clock = ground.far.clock
-    journal = Journal(kept.state)
+    journal = Journal(kept.state, kept.snapshot.done)
     outbox = Outbox(journal, clock, quiet_s=config.flush_debounce_s, window_s=config.flush_window_s)
     tree = grown(config, ground, outbox)
     assert tree.ours is not None, "it takes changes"

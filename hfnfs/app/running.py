@@ -35,6 +35,7 @@ from hfnfs.rpc.limits import Limits
 from hfnfs.rpc.server import RpcServer
 from hfnfs.vfs.attributes import Attributes
 from hfnfs.vfs.data import Data
+from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.volume import Volume
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,8 @@ async def serving(config: MountConfig, ground: Ground) -> AsyncIterator[Running]
             hold_deadline_s=config.hold_deadline_s,
         )
         mounts = Mounts(export, far.names, Access())
-        async with _served(config, ground, mounts, waiting, tasks) as serves:
+        journal = None if written is None else written.means.journal
+        async with _served(config, ground, mounts, waiting, journal, tasks) as serves:
             served = Running(
                 port=serves.port,
                 export="/",
@@ -191,11 +193,16 @@ class _Serves(NamedTuple):
 
 @asynccontextmanager
 async def _served(
-    config: MountConfig, ground: Ground, mounts: Mounts, waiting: Waiting, tasks: asyncio.TaskGroup
+    config: MountConfig,
+    ground: Ground,
+    mounts: Mounts,
+    waiting: Waiting,
+    journal: Journal | None,
+    tasks: asyncio.TaskGroup,
 ) -> AsyncIterator[_Serves]:
     """Serve NFS, MOUNT and the port mapper on one port."""
     access = mounts.access
-    nfs = ProgramNfs3(mounts.export, access=access, waiting=waiting)
+    nfs = ProgramNfs3(mounts.export, access=access, waiting=waiting, journal=journal)
     mount = ProgramMount3(mounts, access=access, waiting=waiting)
     portmap = ProgramPortmap2([nfs, mount], access)
     limits = Limits(calls_in_flight_max=config.calls_in_flight_max)

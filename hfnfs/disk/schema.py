@@ -15,37 +15,39 @@ from functools import reduce
 from operator import or_
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from hfnfs.disk import done
 from hfnfs.disk.ranges import RANGES_MAX, Ranges
 from hfnfs.errors import CacheUnusable, InvalidArgument
 from hfnfs.remote import ContentId
 
-VERSION: Final = 1
+VERSION: Final = 2  # 1 had neither pieces nor done calls
 APPLICATION_ID: Final = 0x68664E53  # "hfNS", in the file's header
 
 TABLES: Final = (
-    """CREATE TABLE nodes (
+    """CREATE TABLE IF NOT EXISTS nodes (
         fileid INTEGER PRIMARY KEY, generation INTEGER NOT NULL, parent INTEGER NOT NULL,
         name BLOB NOT NULL, type INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL,
         gid INTEGER NOT NULL, size INTEGER NOT NULL, atime_ns INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, target BLOB, content_key TEXT,
         content_size INTEGER, verifier BLOB, home INTEGER NOT NULL, is_local INTEGER NOT NULL)
     """,
-    "CREATE TABLE retired (fileid INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
-    """CREATE TABLE overlay (
+    "CREATE TABLE IF NOT EXISTS retired (fileid INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS overlay (
         fileid INTEGER PRIMARY KEY, ranges BLOB NOT NULL, ranges_crc INTEGER NOT NULL,
         size INTEGER NOT NULL, version INTEGER NOT NULL, base_key TEXT, base_size INTEGER,
         base_end INTEGER NOT NULL, is_sent INTEGER NOT NULL)
     """,
-    """CREATE TABLE outbox (
+    """CREATE TABLE IF NOT EXISTS outbox (
         path BLOB PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL, theirs_key TEXT,
         theirs_size INTEGER, sent TEXT NOT NULL, moved TEXT NOT NULL, attempts INTEGER NOT NULL,
         due_ns INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID
     """,
-    """CREATE TABLE pieces (
+    """CREATE TABLE IF NOT EXISTS pieces (
         number INTEGER PRIMARY KEY, fileid INTEGER NOT NULL, start INTEGER NOT NULL,
         bytes BLOB NOT NULL)
     """,
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+    done.TABLE,
+    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
 )
 
 Row: TypeAlias = tuple[Any, ...]
@@ -398,6 +400,7 @@ Change: TypeAlias = (
     | DropPiece
     | PutOutbox
     | DropOutbox
+    | done.MarkDone
     | SetMeta
 )
 Key: TypeAlias = tuple[str, int] | tuple[str, str] | tuple[str, bytes]

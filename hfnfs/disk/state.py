@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from hfnfs.disk import schema
+from hfnfs.disk.done import DoneCall, done
 from hfnfs.disk.errors import disk_errors
 from hfnfs.disk.schema import Change, Key, MetaKey, MetaValue
 from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace
@@ -68,6 +69,7 @@ class Snapshot:
     overlays: tuple[schema.OverlayRecord, ...]
     pieces: tuple[schema.PieceRecord, ...]  # oldest first
     outbox: tuple[schema.OutboxRecord, ...]  # by path
+    done: tuple[DoneCall, ...]  # oldest first
     meta: dict[MetaKey, MetaValue]
 
 
@@ -159,8 +161,8 @@ class State:
         (checked,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if checked != "ok":
             raise self._damaged(checked)
-        if _pragma(connection, "user_version") == 0:
-            _create(connection)
+        if _pragma(connection, "user_version") < schema.VERSION:
+            _make_tables(connection)
         try:
             return Snapshot(
                 tuple(schema.nodes(connection)),
@@ -168,6 +170,7 @@ class State:
                 tuple(schema.overlays(connection)),
                 tuple(schema.pieces(connection)),
                 tuple(schema.outbox(connection)),
+                tuple(done(connection)),
                 schema.meta(connection),
             )
         except (CacheUnusable, ValueError, TypeError) as error:  # a value that none can be
@@ -352,8 +355,8 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    """The tables of a new database: all or none."""
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """The tables that are not there, of a new database or of an older version: all or none."""
     connection.execute("BEGIN IMMEDIATE")
     for table in schema.TABLES:
         connection.execute(table)

@@ -55,7 +55,8 @@ class ProgramPortmap2:
         answers = {_NULL: self._null, _GETPORT: self._getport, _DUMP: self._dump}
         if procedure not in answers:
             raise ProcedureUnavailable(procedure)
-        return answers[procedure]
+        answer = answers[procedure]
+        return lambda buf, pos, end, _key=None: answer(buf, pos, end)
 
     def _null(self, buf: bytes | memoryview, pos: int, end: int) -> Body:
         decode(void, buf, pos, end)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hfnfs.nfs3 import attrs, data, info, listing, names, naming, setting, writing
+from hfnfs.nfs3 import again, attrs, data, info, listing, names, naming, setting, writing
 from hfnfs.nfs3.export import Export
 from hfnfs.nfs3.serving import (
     Procedure,
@@ -21,6 +21,7 @@ from hfnfs.vfs.needs import Held
 
 A = TypeVar("A")
 R = TypeVar("R")
+M = TypeVar("M", naming.CreateArgs, naming.MkdirArgs, naming.SymlinkArgs)
 
 NFS_PROGRAM = 100003
 NFS_VERSION = 3
@@ -38,17 +39,18 @@ def _changes(
     decode: Decoder[A],
     run: Callable[[Export, A, Caller], Held[R]],
     encode: Callable[[R], bytes],
+    again: Callable[[Export, A, Caller], R],
     *trailers: Trailer,
 ) -> Procedure[Export, A, R]:
     """Give the row of a procedure that must not run twice."""
-    return Procedure(name, decode, run, encode, failure(*trailers), runs_once=True)
+    return Procedure(name, decode, run, encode, failure(*trailers), again=again)
 
 
 def _made(
-    name: str, decode: Decoder[A], run: Callable[[Export, A, Caller], Held[naming.MadeOk]]
-) -> Procedure[Export, A, naming.MadeOk]:
+    name: str, decode: Decoder[M], run: Callable[[Export, M, Caller], Held[naming.MadeOk]]
+) -> Procedure[Export, M, naming.MadeOk]:
     """Give the row of CREATE and its kin."""
-    return _changes(name, decode, run, naming.encode_made_ok, wcc_data("where.dir"))
+    return _changes(name, decode, run, naming.encode_made_ok, again.made, wcc_data("where.dir"))
 
 
 def _removed(
@@ -56,7 +58,7 @@ def _removed(
 ) -> Procedure[Export, naming.RemoveArgs, naming.RemoveOk]:
     """Give the row of REMOVE and RMDIR."""
     decode, encode = naming.decode_remove_args, naming.encode_remove_ok
-    return _changes(name, decode, run, encode, wcc_data("object.dir"))
+    return _changes(name, decode, run, encode, again.removed, wcc_data("object.dir"))
 
 
 PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
@@ -73,6 +75,7 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         setting.decode_setattr_args,
         setting.setattr_,
         setting.encode_setattr_ok,
+        again.was_set,
         wcc_data("object"),
     ),
     Procedure(
@@ -108,7 +111,13 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
     _made("CREATE", naming.decode_create_args, naming.create),
     _made("MKDIR", declared(naming.MKDIR_ARGS), naming.mkdir),
     _made("SYMLINK", declared(naming.SYMLINK_ARGS), naming.symlink),
-    _made("MKNOD", declared(naming.MKNOD_ARGS), naming.mknod),
+    Procedure(
+        "MKNOD",
+        declared(naming.MKNOD_ARGS),
+        naming.mknod,
+        encode_ok(naming.MADE_OK),
+        failure(wcc_data("where.dir")),
+    ),
     _removed("REMOVE", naming.remove),
     _removed("RMDIR", naming.rmdir),
     _changes(
@@ -116,6 +125,7 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         declared(naming.RENAME_ARGS),
         naming.rename,
         encode_ok(naming.RENAME_WCC),
+        again.renamed,
         wcc_data("from_.dir"),
         wcc_data("to.dir"),
     ),
@@ -124,6 +134,7 @@ PROCEDURES: tuple[Procedure[Export, Any, Any], ...] = (
         declared(naming.LINK_ARGS),
         naming.link,
         encode_ok(naming.LINK_WCC),
+        again.linked,
         post_op_attr("file"),
         wcc_data("link.dir"),
     ),

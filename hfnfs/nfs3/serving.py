@@ -5,6 +5,9 @@
                    Held   --pager.meet--> encode -------> reply, later
                    an error ----------------------------> failed reply
 
+A call that must not run twice leaves a mark with its change. Asked of a server started anew, where
+the mark is found, `again` gives the reply for which its client still waits.
+
 A hit makes no task and no coroutine. A failure is an exception up to here, where the row of its
 procedure says what a failed reply carries.
 """
@@ -24,8 +27,10 @@ from hfnfs.nfs3.status import Status, status_of
 from hfnfs.nfs3.types import ABSENT, STATUS_OK, Decoder, pack_post_op_attr, pack_wcc_data
 from hfnfs.nfs3.waiting import Waiting
 from hfnfs.rpc.message import ProcedureUnavailable
+from hfnfs.rpc.replay import CallKey
 from hfnfs.rpc.session import Body, Caller, Run
 from hfnfs.rpc.xdr import Codec, encode
+from hfnfs.vfs.journal import Journal
 from hfnfs.vfs.needs import Held, NotYet
 
 D = TypeVar("D")
@@ -114,7 +119,8 @@ class Procedure(Generic[D, A, R]):
     encode: Callable[[R], Body]  # called when the answer leaves, a held one after its wait
     fail: Failure[D, A] | None = None  # None: its results cannot say that it failed
     keep: Callable[[A], A] = _as_it_is  # gives arguments that share no memory with the record
-    runs_once: bool = False  # not to be run again for a retransmission
+    # Gives the result of a call that was done before: it must not run twice. None: it may.
+    again: Callable[[D, A, Caller], R] | None = None
 
 
 class Table(Generic[D]):
@@ -124,14 +130,17 @@ class Table(Generic[D]):
     versions: tuple[int, int]
     rows: Sequence[Procedure[D, Any, Any]]
 
-    def __init__(self, desk: D, *, access: Access, waiting: Waiting) -> None:
+    def __init__(
+        self, desk: D, *, access: Access, waiting: Waiting, journal: Journal | None = None
+    ) -> None:
         self._desk = desk
+        self._journal = journal  # of a volume that takes changes
         self._access = access
         self._waiting = waiting
 
     def runs_once(self, version: int, procedure: int) -> bool:
         """Whether the procedure's reply is kept for retransmissions."""
-        return procedure < len(self.rows) and self.rows[procedure].runs_once
+        return procedure < len(self.rows) and self.rows[procedure].again is not None
 
     def runner(self, version: int, procedure: int, caller: Caller) -> Run:
         """Give what runs this caller's calls of a procedure.
@@ -141,12 +150,17 @@ class Table(Generic[D]):
         if procedure >= len(self.rows):
             raise ProcedureUnavailable(procedure)
         self._access.check(caller)
-        row, desk = self.rows[procedure], self._desk
-        decode, run, encode, keep = row.decode, row.run, row.encode, row.keep
+        row, desk, journal = self.rows[procedure], self._desk, self._journal
+        decode, plainly, encode, keep = row.decode, row.run, row.encode, row.keep
 
-        def serve(buf: bytes | memoryview, pos: int, end: int) -> Body | Awaitable[Body]:
+        def serve(
+            buf: bytes | memoryview, pos: int, end: int, key: CallKey | None = None, /
+        ) -> Body | Awaitable[Body]:
             """Answer now if memory can; else give what will answer."""
             args = decode(buf, pos, end)
+            run = plainly
+            if key is not None and journal is not None:
+                run = partial(_once, row, journal, key.mark)
             try:
                 result = run(desk, args, caller)
                 if not isinstance(result, Held):
@@ -173,3 +187,17 @@ class Table(Generic[D]):
         elif isinstance(error, StaleHandle):  # of use to who finds out why a program saw ESTALE
             _log.debug("%s: %s: %s", row.name, type(error).__name__, error)
         return row.fail(self._desk, args, status_of(error))
+
+
+def _once(
+    row: Procedure[D, A, R], journal: Journal, mark: bytes, desk: D, args: A, caller: Caller
+) -> R | Held[R]:
+    """Run a call, and mark its change as done by it; or give the result of what was done before."""
+    if row.again is not None and mark in journal.done_before:
+        _log.debug("%s: done before this server was started", row.name)
+        return row.again(desk, args, caller)
+    journal.call = mark
+    try:
+        return row.run(desk, args, caller)
+    finally:
+        journal.call = None

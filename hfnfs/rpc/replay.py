@@ -13,7 +13,9 @@ Whoever asked last gets the reply: a client that has reconnected does not read i
 
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+_DIGEST_BYTES: Final = 16
 
 
 class Asker(Protocol):
@@ -35,10 +37,15 @@ class CallKey(NamedTuple):
     xid: bytes
     arguments: bytes  # their digest
 
+    @property
+    def mark(self) -> bytes:
+        """What tells this call from all others to a server started anew: 16 bytes."""
+        return blake2b(repr(tuple(self)).encode(), digest_size=_DIGEST_BYTES).digest()
+
 
 def digest(arguments: memoryview) -> bytes:
     """Give a checksum of arguments for which nobody can find others."""
-    return blake2b(arguments, digest_size=16).digest()
+    return blake2b(arguments, digest_size=_DIGEST_BYTES).digest()
 
 
 class RunningCall:

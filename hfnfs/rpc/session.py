@@ -62,6 +62,22 @@ class Caller:
     peer: tuple[str, int]
 
 
+class Run(Protocol):
+    """Runs a procedure's calls for one caller."""
+
+    def __call__(
+        self, buf: bytes | memoryview, pos: int, end: int, key: CallKey | None = None, /
+    ) -> Body | Awaitable[Body]:
+        """Run a call: answer now, or give what will answer.
+
+        The arguments lie in buf[pos:end] until this returns; an awaitable must hold copies. `key`
+        is given for calls that must not run twice. Raises, now or from the awaitable, WireError
+        for arguments that do not decode, and CallFailed. Anything else is a bug and answered as
+        one.
+        """
+        ...
+
+
 class Program(Protocol):
     """One RPC program."""
 
@@ -72,18 +88,12 @@ class Program(Protocol):
         """Tell whether a retransmission must get the first reply again and not run the call."""
         ...
 
-    def runner(self, version: int, procedure: int, caller: Caller) -> "Run":
+    def runner(self, version: int, procedure: int, caller: Caller) -> Run:
         """Give what runs this caller's calls of a procedure, from now on.
 
         Raises ProcedureUnavailable, CallRefused.
         """
         ...
-
-
-# Runs a call: answers now, or gives what will answer. The arguments lie in buf[pos:end] until this
-# returns; an awaitable must hold copies. Raises, now or from the awaitable, WireError for arguments
-# that do not decode, and CallFailed. Anything else is a bug and answered as one.
-Run: TypeAlias = Callable[[bytes | memoryview, int, int], Body | Awaitable[Body]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +214,14 @@ class Session:
             route = self._routes.get(header)
         if route is None:
             xid, route, arguments = self._learn(buf, start, end)
-        once = None
+        once = key = None
         if route.key is not None:
             key = route.key(xid, digest(buf[arguments:end]))
             once = self._replies.begin(key, self)
             if once is None:
                 return
         try:
-            body = route.run(buf, arguments, end)
+            body = route.run(buf, arguments, end, key)
         except Exception as error:  # the rim: a bug costs one call
             self._answer(once, xid + _failure(route.name, error))
             return

@@ -109,9 +109,10 @@ class Naming:
         self.show(home, twin)
         self._writing.clone(node, twin)
         self._keeper.keep(twin)
-        ticket = self._journal.submit()
-        is_dirty = self._writing.is_dirty(twin)
-        return Held(None, self._writing.durable(twin) if is_dirty else Journaled(ticket))
+        if not self._writing.is_dirty(twin):
+            return Held(None, self._journal.done())
+        self._journal.submit()
+        return Held(None, self._writing.durable(twin))
 
     def _made(
         self,
@@ -135,7 +136,7 @@ class Naming:
         self.show(home, node)
         if node.look.type is FileType.REG and wanted.size:
             self._writing.truncate(node, wanted.size)
-        return Held(node, Journaled(self._journal.submit()))
+        return Held(node, self._journal.done())
 
     def _new(self, type_: FileType, home: Directory, name: bytes) -> Node:
         """A node for a free name, not shown yet. Raises what is wrong with the name."""
@@ -169,7 +170,7 @@ class Naming:
         self._leaves(self._tree.path(node), node)
         self._tree.remove(node)
         self.keep(home)
-        return Held(None, Journaled(self._journal.submit()))
+        return Held(None, self._journal.done())
 
     def remove_directory(self, directory: Node, name: bytes) -> Held[None]:
         """Remove an empty directory. Raises NoEntry, NotDirectory, NotEmpty and as `create`."""
@@ -183,7 +184,7 @@ class Naming:
         self._outbox.hide(self._tree.path(node))
         self._tree.remove(node)
         self.keep(home)
-        return Held(None, Journaled(self._journal.submit()))
+        return Held(None, self._journal.done())
 
     # ---------------------------------------------------------------- renaming
 
@@ -203,7 +204,7 @@ class Naming:
             raise InvalidArgument("neither '.' nor '..' can be renamed")
         there = self.found(to_home, to_name)
         if there is node:
-            return Held(None, Journaled(self._journal.submit()))
+            return Held(None, self._journal.done())
         require_name(to_name)
         old, new = self._tree.path(node), _path_in(to_home, to_name)
         if isinstance(node, Directory) and f"{new}/".startswith(f"{old}/"):
@@ -219,7 +220,7 @@ class Naming:
             self._outbox.hide(old)
             self._ours.local.add(node)
         self.keep(*(file for file, _, _ in moves), node, from_home, to_home)
-        return Held(None, Journaled(self._journal.submit()))
+        return Held(None, self._journal.done())
 
     def _moves(self, node: Node, old: str, new: str) -> list[tuple[Node, str, str]]:
         """The files that a rename moves, with their old and new paths. Raises NotYet."""

@@ -33,7 +33,7 @@ class Setting:
         if wanted.mtime_ns is not None and node.look.type is FileType.REG:
             self._writing.when_changed(node)
         self._keeper.keep(node)
-        return Held(None, Journaled(self._journal.submit()))
+        return Held(None, self._journal.done())
 
     def set_mode(self, node: Node, mode: int) -> None:
         """Set a mode that a change of something else brings with it; nobody waits for it."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hfnfs.disk.done import DoneCall, MarkDone
 from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.schema import (
     Change,
@@ -47,6 +48,7 @@ class Model:
     overlays: dict[int, OverlayRecord] = field(default_factory=dict)
     pieces: dict[int, PieceRecord] = field(default_factory=dict)
     outbox: dict[bytes, OutboxRecord] = field(default_factory=dict)
+    done: dict[int, DoneCall] = field(default_factory=dict)
     meta: dict[MetaKey, MetaValue] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
@@ -63,6 +65,8 @@ class Model:
                 self.outbox[entry.path] = entry
             case DropOutbox(path):
                 self.outbox.pop(path, None)
+            case MarkDone(call):
+                self.done[change.key[1]] = call
             case SetMeta(name, value):
                 self.meta[name] = value
             case _:
@@ -86,6 +90,7 @@ class Model:
             and {each.fileid: each for each in snapshot.overlays} == self.overlays
             and list(snapshot.pieces) == [self.pieces[n] for n in sorted(self.pieces)]
             and list(snapshot.outbox) == [self.outbox[n] for n in sorted(self.outbox)]
+            and list(snapshot.done) == sorted(self.done.values())
             and snapshot.meta == self.meta
         )
 
@@ -122,6 +127,7 @@ def any_change(rng: random.Random) -> Change:
             )
         ),
         DropOutbox(b"a/%d" % rng.randrange(FILES)),
+        MarkDone(DoneCall(rng.randrange(2**62), rng.randbytes(16))),
     ]  # fmt: skip
     return rng.choice(choices)
 

@@ -38,7 +38,7 @@ from tests.disk.state_writer import Model, any_change, node, steps
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_S = 60
-NOTHING = Snapshot((), {}, (), (), (), {})
+NOTHING = Snapshot((), {}, (), (), (), (), {})
 
 
 class Told:

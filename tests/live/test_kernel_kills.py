@@ -96,11 +96,6 @@ def at_work(seed: int, port: int, timeout_s: int) -> Iterator[Workers]:
         yield Workers(told, listener, timeout_s)
 
 
-def ours(path: str) -> bool:
-    """Not of the client's own: it forgets what it hid under such a name in vain, as it was told."""
-    return not Path(path).name.startswith(".nfs")
-
-
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     if (given := request.config.getoption("--seed")) is not None:
@@ -131,8 +126,7 @@ def test_programs_only_wait_for_a_server_that_is_killed(
         finally:
             victim.kill()
         kept = read_back(hub, BUCKET, tmp_path)
-    print(f"{told['repeated']} changes of names were asked for twice")
     assert told["wrong"] == [""] * WORKERS, "\n".join([f"seed {seed}", *told["wrong"]])
     assert told["after"] == told["before"]
-    assert kept == {path: file for path, file in files_of(told["after"]).items() if ours(path)}
+    assert kept == files_of(told["after"])
     assert "Traceback" not in victim.log.read_text(), "the server met a mistake of ours"

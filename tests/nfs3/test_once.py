@@ -29,13 +29,14 @@ from hfnfs.nfs3.setting import SETATTR_ARGS, SetattrArgs
 from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import DirOpArgs, Sattr3, TimeHow
 from hfnfs.nfs3.writing import COMMIT_ARGS, WRITE_ARGS, CommitArgs, Stable, WriteArgs
-from hfnfs.rpc.client import decode_reply, encode_call
+from hfnfs.rpc.client import encode_call
 from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.server import RpcServer
 from hfnfs.rpc.xdr import encode
 from hfnfs.vfs.needs import Journaled, Need
 from tests.nfs3.changes import Changes
 from tests.nfs3.desk import NUMBER_OF, Desk
+from tests.nfs3.wire import Wire, reply_of, status_of
 
 NO_CHANGE = (TimeHow.DONT_CHANGE, None)
 PLAIN = Sattr3(0o644, None, None, None, NO_CHANGE, NO_CHANGE)
@@ -64,31 +65,6 @@ def calls(root: bytes, file: bytes) -> dict[str, bytes]:
 ONCE = [name for name in calls(b"", b"") if name not in ("WRITE", "COMMIT")]
 
 
-class Wire:
-    """Connections to a server, each new."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def send(self, record: bytes) -> asyncio.StreamReader:
-        """Send a call over a connection of its own."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers.append(writer)
-        writer.write(record)
-        return reader
-
-    async def close(self) -> None:
-        for writer in self._writers:
-            writer.close()
-            await writer.wait_closed()
-
-
-async def reply_of(reader: asyncio.StreamReader) -> bytes:
-    mark = int.from_bytes(await reader.readexactly(4))
-    return await reader.readexactly(mark & 0x7FFF_FFFF)
-
-
 @asynccontextmanager
 async def served(desk: Desk) -> AsyncIterator[Wire]:
     async with asyncio.TaskGroup() as tasks:
@@ -108,12 +84,6 @@ async def prepared(name: str) -> tuple[Desk, Changes, Callable[[int], bytes]]:
     arguments = calls(desk.root, await desk.handle("hello.txt"))[name]
     target = (NFS_PROGRAM, NFS_VERSION, NUMBER_OF[name])
     return desk, changes, lambda xid: encode_call(xid, target, ROOT, arguments)
-
-
-def status_of(reply: bytes) -> Status:
-    _, results = decode_reply(reply, 0, len(reply))
-    assert isinstance(results, bytes)
-    return Status(int.from_bytes(results[:4]))
 
 
 @pytest.mark.parametrize("name", ONCE)

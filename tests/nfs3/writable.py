@@ -60,9 +60,8 @@ class Mounted(NamedTuple):
 
 
 @asynccontextmanager
-async def mounted(home: Path | Desk, hub: dict[str, bytes] | None = None) -> AsyncIterator[Mounted]:
-    """Serve what a far side has, or a desk that was there before, and connect to it as root."""
-    desk = home if isinstance(home, Desk) else Desk(home, hub or {})
+async def served(desk: Desk) -> AsyncIterator[int]:
+    """Serve a desk's volume; the port."""
     volume = Volume(
         VOLUME_ID,
         Revision("", 0),
@@ -74,16 +73,25 @@ async def mounted(home: Path | Desk, hub: dict[str, bytes] | None = None) -> Asy
     export = Export(volume, HandleMaker(KEY, VOLUME_ID))
     waiting = Waiting(Pager(desk), attempts_max=16, deadline_s=20.0, hold_deadline_s=20.0)
     access = Access()
-    nfs = ProgramNfs3(export, access=access, waiting=waiting)
+    nfs = ProgramNfs3(export, access=access, waiting=waiting, journal=desk.journal)
     mountd = ProgramMount3(Mounts(export, [], access), access=access, waiting=waiting)
     async with asyncio.TaskGroup() as tasks:
         server = RpcServer([nfs, mountd], tasks=tasks)
-        port = await server.start("127.0.0.1", 0)
+        try:
+            yield await server.start("127.0.0.1", 0)
+        finally:
+            await server.close()
+
+
+@asynccontextmanager
+async def mounted(home: Path | Desk, hub: dict[str, bytes] | None = None) -> AsyncIterator[Mounted]:
+    """Serve what a far side has, or a desk that was there before, and connect to it as root."""
+    desk = home if isinstance(home, Desk) else Desk(home, hub or {})
+    async with served(desk) as port:
         client = await NfsClient.connect("127.0.0.1", port, credential=ROOT)
         try:
             yield Mounted(client, await client.mount(), desk)
         finally:
             await client.close()
-            await server.close()
-            if desk is not home:
-                desk.staging.close()
+    if desk is not home:
+        desk.staging.close()

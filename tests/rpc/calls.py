@@ -105,7 +105,8 @@ class EveryWay:
         return procedure in {ONCE, ONCE_LATER}
 
     def runner(self, version: int, procedure: int, caller: Caller) -> Run:
-        return partial(self.serve, version, procedure, caller)
+        serve = partial(self.serve, version, procedure, caller)
+        return lambda buf, pos, end, _key=None: serve(buf, pos, end)
 
     def serve(
         self,

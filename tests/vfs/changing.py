@@ -50,7 +50,8 @@ class FakeState:
         pieces = tuple(m.pieces[number] for number in sorted(m.pieces))
         outbox = tuple(m.outbox.values())
         overlays = tuple(m.overlays.values())
-        return Snapshot(tuple(m.nodes.values()), m.retired, overlays, pieces, outbox, m.meta)
+        done = tuple(sorted(m.done.values()))
+        return Snapshot(tuple(m.nodes.values()), m.retired, overlays, pieces, outbox, done, m.meta)
 
 
 class Desk:
@@ -63,7 +64,7 @@ class Desk:
         self.hub = dict(hub)  # bytes by path
         self.clock = FakeClock()
         self.state = state or FakeState()
-        self.journal = Journal(self.state)
+        self.journal = Journal(self.state, self.state.snapshot().done)
         self.outbox = Outbox(self.journal, self.clock, quiet_s=2.0, window_s=30.0)
         appearance = Appearance(7, 1000, 100, 0o644, 0o755, modified_ns=1)
         self.tree = Tree(
