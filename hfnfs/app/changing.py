@@ -9,7 +9,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from hfnfs.app.ground import Ground
 from hfnfs.app.status import ToldConflicts
 from hfnfs.app.tree import grown
 from hfnfs.config import MountConfig
-from hfnfs.disk.pieces import lost, put_back
+from hfnfs.disk.pieces import lost, never_made, put_back
 from hfnfs.disk.schema import MetaKey
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import Snapshot, State
@@ -63,14 +63,15 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
         known = [overlay.fileid for overlay in snapshot.overlays]
         is_new = MetaKey.WRITE_VERIFIER not in snapshot.meta  # somebody may have taken the old one
         swept = await asyncio.to_thread(partial(staging.open, known, may_lack=is_new))
-        gone = lost(snapshot.overlays, snapshot.pieces, swept.missing)
+        overlays = never_made(snapshot.overlays, swept.missing)
+        gone = lost(overlays, snapshot.pieces, swept.missing)
         if gone:
             raise CacheUnusable(
                 f"{directory / 'staging'}: {len(gone)} files with bytes that the Hub "
                 "may lack are gone; put them back, or move the directory above away"
             )
         await asyncio.to_thread(put_back, staging, snapshot.pieces, known)
-        yield Kept(state, staging, snapshot)
+        yield Kept(state, staging, replace(snapshot, overlays=overlays))
     finally:
         try:
             await asyncio.to_thread(state.close)

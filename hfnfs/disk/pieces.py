@@ -1,4 +1,4 @@
-"""After a crash: put the bytes that the state holds back where they are staged."""
+"""After a crash: what is staged no more, and what the state holds of it to be put back."""
 
 from collections.abc import Collection, Iterable
 from itertools import groupby
@@ -21,6 +21,21 @@ def lost(
         for overlay in overlays
         if overlay.fileid in missing and not _covers(held.get(overlay.fileid), overlay.ranges)
     ]
+
+
+def never_made(
+    overlays: Iterable[OverlayRecord], missing: Collection[int]
+) -> tuple[OverlayRecord, ...]:
+    """The overlays, empty where the power failed before a copy had its name.
+
+    Nobody was told that there is one (LINK), and the bytes are where they were copied from.
+    """
+    return tuple(
+        OverlayRecord(overlay.fileid, Ranges(), 0, overlay.version)
+        if overlay.is_loose and overlay.fileid in missing
+        else overlay
+        for overlay in overlays
+    )
 
 
 def put_back(staging: Staging, pieces: Iterable[PieceRecord], known: Collection[int]) -> None:

@@ -20,7 +20,7 @@ from hfnfs.disk.ranges import RANGES_MAX, Ranges
 from hfnfs.errors import CacheUnusable, InvalidArgument
 from hfnfs.remote import ContentId
 
-VERSION: Final = 2  # 1 had neither pieces nor done calls
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x68664E53  # "hfNS", in the file's header
 
 TABLES: Final = (
@@ -35,7 +35,7 @@ TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS overlay (
         fileid INTEGER PRIMARY KEY, ranges BLOB NOT NULL, ranges_crc INTEGER NOT NULL,
         size INTEGER NOT NULL, version INTEGER NOT NULL, base_key TEXT, base_size INTEGER,
-        base_end INTEGER NOT NULL, is_sent INTEGER NOT NULL)
+        base_end INTEGER NOT NULL, is_sent INTEGER NOT NULL, is_loose INTEGER NOT NULL DEFAULT 0)
     """,
     """CREATE TABLE IF NOT EXISTS outbox (
         path BLOB PRIMARY KEY, kind TEXT NOT NULL, fileid INTEGER NOT NULL, theirs_key TEXT,
@@ -49,6 +49,9 @@ TABLES: Final = (
     done.TABLE,
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
 )
+
+# What version 1 lacks, but for tables.
+ADDED: Final = ("ALTER TABLE overlay ADD COLUMN is_loose INTEGER NOT NULL DEFAULT 0",)
 
 Row: TypeAlias = tuple[Any, ...]
 MetaValue: TypeAlias = int | bytes | str
@@ -110,6 +113,7 @@ class OverlayRecord(NamedTuple):
     base: ContentId | None = None
     base_end: int = 0
     is_sent: bool = False  # the Hub has all of it: what is staged is only a cache
+    is_loose: bool = False  # the name of its staged file is perhaps not on the disk
 
 
 class PieceRecord(NamedTuple):
@@ -240,7 +244,7 @@ class SetOverlay:
     """The overlay of that fileid is this one."""
 
     overlay: OverlayRecord
-    sql = "INSERT OR REPLACE INTO overlay VALUES (?,?,?,?,?,?,?,?,?)"
+    sql = "INSERT OR REPLACE INTO overlay VALUES (?,?,?,?,?,?,?,?,?,?)"
 
     @property
     def weight(self) -> int:
@@ -264,7 +268,8 @@ class SetOverlay:
         o = self.overlay
         packed = o.ranges.pack()
         where = _signed(o.fileid), packed, zlib.crc32(packed)
-        return (*where, o.size, o.version, *_content_row(o.base), o.base_end, o.is_sent)
+        how = o.base_end, o.is_sent, o.is_loose
+        return (*where, o.size, o.version, *_content_row(o.base), *how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,12 +439,12 @@ def retired(connection: sqlite3.Connection) -> dict[int, int]:
 def overlays(connection: sqlite3.Connection) -> Iterator[OverlayRecord]:
     """All overlays, in no order. Raises CacheUnusable for ranges that are not what was kept."""
     for row in connection.execute("SELECT * FROM overlay"):
-        fileid, packed, crc, size, version, base_key, base_size, base_end, is_sent = row
+        fileid, packed, crc, size, version, base_key, base_size, base_end, *how = row
         if zlib.crc32(packed) != crc:
             raise CacheUnusable(f"the staged ranges of file {fileid % _U64:x} have a wrong CRC")
         base = _content(base_key, base_size)
         where = fileid % _U64, Ranges.unpack(packed)
-        yield OverlayRecord(*where, size, version, base, base_end, bool(is_sent))
+        yield OverlayRecord(*where, size, version, base, base_end, *map(bool, how))
 
 
 def pieces(connection: sqlite3.Connection) -> Iterator[PieceRecord]:

@@ -161,8 +161,7 @@ class State:
         (checked,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if checked != "ok":
             raise self._damaged(checked)
-        if _pragma(connection, "user_version") < schema.VERSION:
-            _make_tables(connection)
+        _bring_up_to_date(connection)
         try:
             return Snapshot(
                 tuple(schema.nodes(connection)),
@@ -355,11 +354,14 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
-    """The tables that are not there, of a new database or of an older version: all or none."""
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make what a new database lacks, or one of an older version: all or nothing."""
+    version = _pragma(connection, "user_version")
+    if version == schema.VERSION:
+        return
     connection.execute("BEGIN IMMEDIATE")
-    for table in schema.TABLES:
-        connection.execute(table)
+    for lacking in (*schema.TABLES, *(schema.ADDED if version else ())):
+        connection.execute(lacking)
     connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {schema.VERSION}")
     connection.execute("COMMIT")

@@ -45,10 +45,7 @@ class Journal:
         return self._ticket
 
     def done(self) -> Journaled:
-        """Send off what was noted, and that the call which runs is done; what to wait for.
-
-        Only where nothing else has to be durable before the call may be answered.
-        """
+        """Send off what was noted, and that the call which runs is done; what to wait for."""
         if self.call is not None:
             self._noted.append(MarkDone(DoneCall(self._done_number, self.call)))
             self._done_number += 1

@@ -109,10 +109,8 @@ class Naming:
         self.show(home, twin)
         self._writing.clone(node, twin)
         self._keeper.keep(twin)
-        if not self._writing.is_dirty(twin):
-            return Held(None, self._journal.done())
-        self._journal.submit()
-        return Held(None, self._writing.durable(twin))
+        done = self._journal.done()
+        return Held(None, self._writing.durable(twin) if self._writing.is_dirty(twin) else done)
 
     def _made(
         self,

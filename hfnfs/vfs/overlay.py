@@ -89,7 +89,16 @@ class Overlay(Shape):
     What is `clean` the Hub has: without the overlay the node's content would give the same bytes.
     """
 
-    __slots__ = ("claim", "drift", "grown", "kept", "kept_version", "sent_version", "staged")
+    __slots__ = (
+        "claim",
+        "drift",
+        "grown",
+        "kept",
+        "kept_version",
+        "loose",
+        "sent_version",
+        "staged",
+    )
 
     def __init__(self, size: int, version: int, base: ContentId | None) -> None:
         super().__init__(Ranges(), size, version, base, 0 if base is None else base.size)
@@ -99,6 +108,7 @@ class Overlay(Shape):
         self.claim: Shape | None = None
         self.drift: Drift | None = None  # while a copy is made
         self.staged = False  # a file of its own exists
+        self.loose = False  # nothing of it was synced yet but what is kept, which is a copy
         self.grown = 0  # bytes that the file has more than what the Hub has of it
 
     @property
@@ -144,6 +154,7 @@ class Overlay(Shape):
     def keep_claim(self) -> None:
         """What was claimed was synced."""
         claim, self.claim = self.claim, None
+        self.loose = False
         if claim is not None and claim.version > self.kept_version:
             self.kept = claim
             self.kept_version = claim.version
@@ -180,6 +191,7 @@ class Overlay(Shape):
             kept.base,
             kept.base_end,
             is_sent=self.sent_version == self.kept_version == self.version,
+            is_loose=self.loose,
         )
 
 

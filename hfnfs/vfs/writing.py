@@ -187,10 +187,10 @@ class Writing:
         twin.size = overlay.size
         twin.kept = twin.copy()
         twin.sent_version = -1
-        twin.version = self._next_version()  # its name is still to be synced
+        twin.version = self._next_version()
         if twin.ranges:
             self._staging.adopt(self.copies.pop(Cloned(node.fileid, overlay.version)), to.fileid)
-            twin.staged = True
+            twin.staged = twin.loose = True  # its name is still to be synced
         self._overlays[to.fileid] = twin
         self._grow(twin, twin.size)
         self._tree.nodes.resize(to, twin.size)

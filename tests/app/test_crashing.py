@@ -1,6 +1,8 @@
 """What is there after `kill -9`, and what goes on from there."""
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -15,6 +17,11 @@ from tests.until import until
 LONG_AGO_NS = 1_000_000_000_123 * 10**6
 BIG = noise(400_000, seed=4)
 MANY = 1500
+
+
+def signed(fileid: int) -> int:
+    """As SQLite has it."""
+    return fileid - (1 << 64 if fileid >> 63 else 0)
 
 
 async def test_w1_what_was_answered_as_stable_outlives_a_kill_and_reaches_the_hub(
@@ -265,6 +272,23 @@ async def test_what_was_never_committed_leaves_nothing_behind_after_a_kill(bucke
             await mount.remove("loose")
             await mount.remove("kept")
     assert not list(bucket.lost.iterdir())
+
+
+async def test_a_link_that_was_being_made_when_the_power_failed_does_not_stand_in_the_way(
+    bucket: Bucket,
+) -> None:
+    """Its record was on the disk, and its name among the staged files was not."""
+    async with bucket.in_a_process() as mount:
+        await mount.save("file", BIG)
+        await mount.link("file", "link")
+        fileid = (await mount.stat("link")).fileid
+    with closing(sqlite3.connect(bucket.volume / "state.db", isolation_level=None)) as database:
+        database.execute("UPDATE overlay SET is_loose = 1 WHERE fileid = ?", (signed(fileid),))
+    (bucket.volume / "staging" / f"{fileid:016x}").unlink()
+    async with bucket.mounted() as mount:
+        assert await mount.tree() == {"file": BIG, "link": b""}
+        await mount.drained()
+    assert await bucket.files() == {"file": BIG, "link": b""}
 
 
 async def test_bytes_whose_records_were_taken_away_are_kept(bucket: Bucket) -> None:

@@ -115,7 +115,12 @@ def any_change(rng: random.Random) -> Change:
         DropNode(fileid),
         Retire(fileid, rng.randrange(2**64)),
         Reuse(fileid),
-        SetOverlay(OverlayRecord(fileid, ranges, 1005, rng.randrange(99), content, 17)),
+        SetOverlay(
+            OverlayRecord(
+                fileid, ranges, 1005, rng.randrange(99), content, 17,
+                is_sent=rng.random() < 0.5, is_loose=rng.random() < 0.5,
+            )
+        ),
         DropOverlay(fileid),
         PutPiece(PieceRecord(rng.randrange(FILES), fileid, rng.randrange(2**62), rng.randbytes(9))),
         DropPiece(rng.randrange(FILES)),

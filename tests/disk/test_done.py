@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hfnfs.disk import schema
 from hfnfs.disk.done import DoneCall, MarkDone
-from hfnfs.disk.schema import Change, UpsertNode
+from hfnfs.disk.ranges import Ranges
+from hfnfs.disk.schema import Change, OverlayRecord, SetOverlay, UpsertNode
 from hfnfs.disk.state import Snapshot, State
 from tests.disk.state_writer import node
 
@@ -34,12 +35,20 @@ def test_of_done_calls_the_last_ones_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    written(tmp_path, UpsertNode(node(1)))
+    before = OverlayRecord(1, Ranges([(0, 9)]), 9, 4)
+    written(tmp_path, UpsertNode(node(1)), SetOverlay(before))
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as database:
-        for older in ("DROP TABLE pieces", "DROP TABLE done", "PRAGMA user_version = 1"):
+        for older in (
+            "DROP TABLE pieces",
+            "DROP TABLE done",
+            "ALTER TABLE overlay DROP COLUMN is_loose",
+            "PRAGMA user_version = 1",
+        ):
             database.execute(older)
-    written(tmp_path, MarkDone(DoneCall(7, b"call")))
+    later = before._replace(fileid=2, is_loose=True)
+    written(tmp_path, MarkDone(DoneCall(7, b"call")), SetOverlay(later))
     snapshot = loaded(tmp_path)
+    assert snapshot.overlays == (before, later)
     assert (snapshot.nodes, snapshot.done) == ((node(1),), (DoneCall(7, b"call"),))
     with closing(sqlite3.connect(tmp_path / "state.db")) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hfnfs.disk.pieces import lost, put_back
+from hfnfs.disk.pieces import lost, never_made, put_back
 from hfnfs.disk.ranges import Ranges
 from hfnfs.disk.schema import OverlayRecord, PieceRecord
 from hfnfs.disk.staging import Staging
@@ -40,3 +40,11 @@ def test_a_missing_file_is_lost_unless_all_that_counts_of_it_is_held() -> None:
         PieceRecord(3, 4, 0, b"abc"),
     ]
     assert lost([there, empty, held, half, none], pieces, {2, 3, 4, 5}) == [half, none]
+
+
+def test_a_copy_whose_name_the_power_took_was_never_made() -> None:
+    loose = OverlayRecord(1, Ranges([(0, 9)]), 9, 4, is_loose=True)
+    there, missing = loose._replace(fileid=2), loose._replace(fileid=3, is_loose=False)
+    overlays = never_made([loose, there, missing], {1, 3})
+    assert overlays == (OverlayRecord(1, Ranges(), 0, 4), there, missing)
+    assert lost(overlays, [], {1, 3}) == [missing]
