@@ -85,7 +85,11 @@ class MountOptions:
         str | None, typer.Option(help="the Hub's URL (default: HF_ENDPOINT or huggingface.co)")
     ] = None
     cache_dir: Annotated[
-        Path | None, typer.Option(help="where read bytes are kept (default: ~/.cache/hfnfs)")
+        Path | None,
+        typer.Option(
+            help="where is kept what was read, and what the Hub lacks "
+            "of changes (default: ~/.cache/hfnfs)"
+        ),
     ] = None
     cache_size: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="bound of the cache, "
@@ -97,7 +101,7 @@ class MountOptions:
     ] = None  # fmt: skip
     no_disk_cache: Annotated[
         bool | None, typer.Option("--no-disk-cache", help="keep what is read in memory alone, up "
-        "to half of --memory-limit; nothing is written to disk")
+        "to half of --memory-limit; nothing of it is written to disk (changes of a bucket are)")
     ] = None  # fmt: skip
     memory_limit: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="what reading may hold in "

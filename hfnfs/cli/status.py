@@ -32,7 +32,7 @@ CacheDir = Annotated[
 ]
 Which = Annotated[
     str | None,
-    typer.Argument(metavar="[BUCKET|MOUNTPOINT]", help="default: all mounts", show_default=False),
+    typer.Argument(metavar="BUCKET|MOUNTPOINT", help="default: all mounts", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="for machines")]
 Timeout = Annotated[

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfnfs.errors import RemoteCorrupt, RemoteEntryMissing
+from hfnfs.hub import tree
 from hfnfs.hub.api import Api
 from hfnfs.hub.entries import DATE_NS_MAX, SIZE_MAX, Gathering, is_name, time_ns
 from hfnfs.hub.http import Http
@@ -189,6 +190,23 @@ async def test_pages_elsewhere_are_not_followed(
     with pytest.raises(RemoteCorrupt, match="next page"):
         await repo(server, http, clock).list("")
     assert other.asked == []
+
+
+async def test_a_directory_of_too_many_entries_is_refused_page_by_page(
+    server: Server, http: Http, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "ENTRIES_MAX", 3)
+    pages = iter(range(100))
+
+    def page(_asked: Asked) -> Reply:
+        number = next(pages)
+        link = {"Link": f'<{TREE}?cursor={number}>; rel="next"'}
+        return as_json([file(f"{number}a"), file(f"{number}b")], link)
+
+    server.on(TREE, page)
+    with pytest.raises(RemoteCorrupt, match="more than 3 entries"):
+        await repo(server, http, clock).list("")
+    assert len(server.asked) == 2
 
 
 async def test_pages_in_a_circle_end(server: Server, http: Http, clock: Clock) -> None:
