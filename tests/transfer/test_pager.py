@@ -16,6 +16,7 @@ from hfnfs.vfs.node import Node
 from hfnfs.vfs.tree import Freshness, Tree
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote, Pattern
+from tests.until import until
 from tests.vfs.builders import APPEARANCE
 
 SIZE = 3 * MIB + 11
@@ -156,8 +157,8 @@ async def test_a_cancelled_wait_unpins(extents: DiskExtents, tmp_path: Path) -> 
         node = await mount.node()
         mount.remote.pieces_gate.close()
         reader = tasks.create_task(mount.read(node, 0, 1))
-        for _ in range(9):
-            await asyncio.sleep(0)
+        await until(lambda: mount.remote.pieces_gate.waiting == 1)
+        assert extents._pins
         reader.cancel()
         await asyncio.sleep(0)
         mount.remote.pieces_gate.open()

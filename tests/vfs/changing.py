@@ -41,6 +41,8 @@ class FakeState:
 
     def submit(self, *changes: Change) -> int:
         for change in changes:
+            change.check()
+        for change in changes:
             self.model.apply(change)
         self.tickets += 1
         return self.tickets
