@@ -5,7 +5,7 @@ Paths are relative to the mounted folder, without a leading or trailing slash; "
 itself. Nothing here is trusted for sizes, names or paths until it was checked by hub/.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -176,6 +176,8 @@ class Reset:
 
 
 FeedEvent: TypeAlias = Changed | Ready | Reset
+# As WritableRemote.changes: what changes after a point.
+Feed: TypeAlias = Callable[[str], AsyncIterator[FeedEvent]]
 
 
 class WritableRemote(Remote, Protocol):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from hfnfs.app.changing import Begun
 from hfnfs.app.ground import Ground, cache_bytes_max
 from hfnfs.config import MountConfig
-from hfnfs.remote import Remote
+from hfnfs.remote import Feed, Remote
 from hfnfs.transfer.blobs import BlobRemote
 from hfnfs.transfer.branch import Follow
-from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.foresight import Foresight
 from hfnfs.transfer.listings import Listings
@@ -73,7 +72,7 @@ class Reading:
             config.poll_interval_s, config.poll_listing_concurrency, far.clock, asyncio.sleep
         )
         if far.bucket is not None:
-            changes: Changes = far.bucket.changes
+            changes: Feed = far.bucket.changes
             if begun is not None:
                 changes = begun.flush.overhearing(changes)
             poll = Poll(far.remote, volume, listings, changes=changes, rhythm=rhythm)

@@ -12,10 +12,9 @@ from typing import Final, NamedTuple, Protocol
 
 from hfnfs.clock import Clock
 from hfnfs.errors import HfnfsError, RemoteError
-from hfnfs.remote import ContentId, Kind, Put, RemoteEntry, WritableRemote
+from hfnfs.remote import ContentId, Feed, Kind, Put, RemoteEntry, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.batch import Verdict
-from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.outage import SILENT
 from hfnfs.transfer.standing import Standing, directories_above, files_below
 from hfnfs.vfs.journal import Journal
@@ -78,7 +77,7 @@ class Commits:
         self._standing = Standing(remote, clock)
         self.conflicts = 0  # so far
 
-    def overhearing(self, changes: Changes) -> Changes:
+    def overhearing(self, changes: Feed) -> Feed:
         """The same feed of what others change, from which is learned what need not be asked."""
         return self._standing.directories.overhearing(changes)
 

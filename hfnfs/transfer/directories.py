@@ -11,18 +11,16 @@ known as well: so what we make ourselves is not listed.
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from hfnfs.clock import Clock
-from hfnfs.remote import Changed, FeedEvent, Ready, Reset
+from hfnfs.remote import Changed, Feed, FeedEvent, Ready, Reset
 
 # As long as what others change may be hidden where no feed tells of it.
 TRUSTED_S: Final = 30.0
 # Names that are kept, of all directories.
 NAMES_MAX: Final = 200_000
-
-Changes: TypeAlias = Callable[[str], AsyncIterator[FeedEvent]]
 
 
 class _Inside(NamedTuple):
@@ -108,7 +106,7 @@ class Directories:
             _, inside = self._known.popitem(last=False)
             self._weight -= 1 + len(inside.names)
 
-    def overhearing(self, changes: Changes) -> Changes:
+    def overhearing(self, changes: Feed) -> Feed:
         """The same feed, of which is learned what goes by."""
 
         async def overheard(since: str) -> AsyncGenerator[FeedEvent, None]:

@@ -20,12 +20,11 @@ from typing import Final
 
 from hfnfs.clock import Clock
 from hfnfs.errors import HfnfsError, RemoteError
-from hfnfs.remote import EMPTY, ContentId, WritableRemote
+from hfnfs.remote import EMPTY, ContentId, Feed, WritableRemote
 from hfnfs.transfer import batch
 from hfnfs.transfer.backlog import Backlog
 from hfnfs.transfer.commits import Commits, Local
 from hfnfs.transfer.copies import Source
-from hfnfs.transfer.directories import Changes
 from hfnfs.transfer.outage import SILENT, Outage
 from hfnfs.transfer.uploads import Outcome, Uploads
 from hfnfs.vfs.node import Node
@@ -91,7 +90,7 @@ class Flush:
         self._outage.cut()
         self._woken.set()
 
-    def overhearing(self, changes: Changes) -> Changes:
+    def overhearing(self, changes: Feed) -> Feed:
         """The same feed of what others change, from which is learned what need not be asked."""
         return self._commits.overhearing(changes)
 

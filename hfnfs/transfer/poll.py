@@ -13,10 +13,10 @@ again; a directory that fails holds up no other, and one that nobody has looked 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from itertools import islice
 from math import inf
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from hfnfs.clock import Clock
 from hfnfs.errors import (
@@ -29,7 +29,7 @@ from hfnfs.errors import (
     RemoteUnavailable,
     StaleHandle,
 )
-from hfnfs.remote import Changed, FeedEvent, Ready, Remote, Reset
+from hfnfs.remote import Changed, Feed, FeedEvent, Ready, Remote, Reset
 from hfnfs.transfer.listings import Listings
 from hfnfs.transfer.loaded import loaded
 from hfnfs.transfer.side_by_side import side_by_side
@@ -51,9 +51,6 @@ _LISTINGS_MAX: Final = 256
 _HOPELESS: Final = (RemoteUnavailable, RateLimited, Offline)
 
 _log = logging.getLogger(__name__)
-
-
-Changes: TypeAlias = Callable[[str], AsyncIterator[FeedEvent]]
 
 
 class Rhythm(NamedTuple):
@@ -84,7 +81,7 @@ class Poll:
         volume: Volume,
         listings: Listings,
         *,
-        changes: Changes | None,
+        changes: Feed | None,
         rhythm: Rhythm,
     ) -> None:
         self._remote = remote
@@ -136,7 +133,7 @@ class Poll:
 
     # ------------------------------------------------------------------ the feed
 
-    async def _follow(self, changes: Changes) -> None:
+    async def _follow(self, changes: Feed) -> None:
         while True:
             events = changes("")
             try:
