@@ -53,7 +53,8 @@ class Running:
     read_only: bool
     resumed: bool  # it has the port it had last: mounts of then go on
     counters: Counters  # of requests to the Hub and the CAS, and their bytes
-    deserted: Callable[[], Coroutine[None, None, None]]  # returns once no client is connected
+    # Returns once no client is connected; False: one is, and none asked for so many seconds.
+    deserted: Callable[[float], Coroutine[None, None, bool]]
     # Returns once the Hub has all changes, or raises ChangesUnsent; the event ends the wait.
     drained: Callable[[asyncio.Event], Coroutine[None, None, None]]
 

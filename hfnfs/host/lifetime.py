@@ -48,9 +48,9 @@ log = logging.getLogger(__name__)
 # mount behind.
 BUSY_TRIES = 10
 BUSY_RETRY_S = 2.0
-# How long a client that had something to write is waited for after its mount has gone: Linux
-# takes a mount from the table first, and writes back then.
-HUNG_UP_WITHIN_S = 60.0
+# After its mount has gone a client is waited for until it has hung up, or was silent for so long:
+# Linux takes a mount from the table first, and writes back then.
+SILENCE_S = 60.0
 HOLDERS_NAMED_MAX = 5
 
 
@@ -77,8 +77,8 @@ class Served(Protocol):
         """Whether every change is refused."""
         ...
 
-    async def deserted(self) -> None:
-        """Return once no client is connected."""
+    async def deserted(self, silence_s: float) -> bool:
+        """Return once no client is connected; False: one is, and none asked for that long."""
         ...
 
     async def drained(self, enough: asyncio.Event) -> None:
@@ -161,19 +161,23 @@ async def stay_mounted(
             stop.orderly()
             on_mounted(mount)
             await until_over(mount.mounting, stop, table)
-            await _let_go(mount.served)
+            await _let_go(mount.served, stop.last_call())
             await mount.served.drained(stop.last_call())
 
 
-async def _let_go(served: Served) -> None:
-    """Serve until the client has hung up, if it may have something to write."""
+async def _let_go(served: Served, enough: asyncio.Event) -> None:
+    """Serve until the client has hung up, if it may have something to write; or until `enough`."""
     if served.read_only:
         return
     log.debug("the mount is gone; its client is served until it has hung up")
-    try:
-        async with asyncio.timeout(HUNG_UP_WITHIN_S):
-            await served.deserted()
-    except TimeoutError:
+    async with asyncio.TaskGroup() as tasks:
+        deserted = tasks.create_task(served.deserted(SILENCE_S), name="wait for clients to hang up")
+        told = tasks.create_task(enough.wait(), name="wait for a second signal")
+        await asyncio.wait([deserted, told], return_when=asyncio.FIRST_COMPLETED)
+        hung_up = deserted.done() and deserted.result()
+        deserted.cancel()
+        told.cancel()
+    if not hung_up:
         log.warning("a client is still connected; what it writes from now on is lost to it")
 
 

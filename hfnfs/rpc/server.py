@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hfnfs.errors import PortRefused, WireError
@@ -41,6 +42,7 @@ class Connection:
         on_gone: Callable[["Connection"], None],
     ) -> None:
         self.running: dict[asyncio.Future[Any], Pending] = {}
+        self.was_heard = False  # something came since this was set to False
         self._session = Session(service, self, peer)
         self._sock = sock
         self._peer = peer
@@ -107,6 +109,7 @@ class Connection:
             self.lose("the client closed it")
             return
         incoming.received(count)
+        self.was_heard = True
         self._turn()
 
     def _turn(self) -> None:
@@ -239,11 +242,19 @@ class RpcServer:
         listening: int = self._listener.getsockname()[1]
         return listening
 
-    async def deserted(self) -> None:
-        """Return once nobody is connected."""
+    async def deserted(self, silence_s: float) -> bool:
+        """Return once nobody is connected; False: somebody is, and none asked for that long."""
         while self._connections:
+            for connection in self._connections:
+                connection.was_heard = False
             self._left.clear()
-            await self._left.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(silence_s):
+                    await self._left.wait()
+                    continue
+            if not any(each.was_heard or each.running for each in self._connections):
+                return not self._connections
+        return True
 
     async def close(self) -> None:
         """Stop listening, cancel what waits, wait for what must run to its end; then hang up."""

@@ -28,7 +28,7 @@ from hfnfs.localhub.hub import LocalHub
 from hfnfs.nfs3.client import NfsClient, NotOk
 from hfnfs.nfs3.status import Status
 from hfnfs.vfs.attributes import Wanted
-from tests.until import until
+from tests.until import PATIENCE_S, until
 
 BUCKET = "local/data"
 
@@ -174,7 +174,7 @@ async def test_w11_after_umnt_everything_is_served_and_sent_as_before(
             await client.unmount()
             await client.write_all(made.handle, 0, b"after it...")
             assert await read(served, "a.txt") == b"after it..."
-        await served.deserted()
+        await served.deserted(PATIENCE_S)
         await drained(served)
     assert (await hub_files(thread))["a.txt"] == b"after it..."
 
@@ -182,7 +182,7 @@ async def test_w11_after_umnt_everything_is_served_and_sent_as_before(
 async def test_it_is_deserted_once_the_last_client_has_hung_up(config: MountConfig) -> None:
     async with running(config) as served:
         async with client_of(served), asyncio.TaskGroup() as tasks:
-            waiting = tasks.create_task(served.deserted())
+            waiting = tasks.create_task(served.deserted(PATIENCE_S))
             async with client_of(served):
                 pass
             with suppress(TimeoutError):
@@ -190,7 +190,7 @@ async def test_it_is_deserted_once_the_last_client_has_hung_up(config: MountConf
                     await asyncio.shield(waiting)
             assert not waiting.done()
             waiting.cancel()
-        await served.deserted()
+        await served.deserted(PATIENCE_S)
 
 
 # ------------------------------------------------------------------------- begun again

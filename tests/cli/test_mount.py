@@ -41,8 +41,8 @@ class Served(NamedTuple):
     read_only: bool = True
     resumed: bool = False
 
-    async def deserted(self) -> None:
-        """Nobody was there."""
+    async def deserted(self, silence_s: float) -> bool:
+        return True
 
     async def drained(self, enough: asyncio.Event) -> None:
         """Nothing is lacking."""

@@ -40,9 +40,10 @@ class Server:
     ended: list[int] = field(default_factory=list)
     failure: BaseException | None = None
 
-    async def deserted(self) -> None:
+    async def deserted(self, silence_s: float) -> bool:
         assert self.is_serving
         self.did.append("deserted")
+        return True
 
     async def drained(self, enough: asyncio.Event) -> None:
         assert self.is_serving
@@ -281,15 +282,29 @@ async def test_a_signal_unmounts_then_lets_the_client_hang_up_then_drains(
 
 
 async def test_a_client_that_does_not_hang_up_is_not_waited_for_for_ever(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(room, "HUNG_UP_WITHIN_S", 0)
+    class Silent(Server):
+        async def deserted(self, silence_s: float) -> bool:
+            assert silence_s >= 60
+            return False
 
-    class Held(Server):
-        async def deserted(self) -> None:
+    server = Silent(stage, read_only=False)
+    await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
+    assert server.did == ["drained with 0 mounted"]
+    assert "still connected" in caplog.text
+
+
+async def test_a_second_signal_ends_the_wait_for_a_client_that_writes_on(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Busy(Server):
+        async def deserted(self, silence_s: float) -> bool:
+            os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
+            return True
 
-    server = Held(stage, read_only=False)
+    server = Busy(stage, read_only=False)
     await stay_mounted(stage.plan(), server.serving(), send(signal.SIGTERM))
     assert server.did == ["drained with 0 mounted"]
     assert "still connected" in caplog.text

@@ -30,6 +30,8 @@ from tests.rpc.calls import (
 )
 from tests.until import until
 
+SILENCE_S = 60.0
+
 MIB = 1 << 20
 # Turns of the loop without progress after which there will be none.
 IDLE_TURNS = 200
@@ -377,3 +379,41 @@ async def test_a_restarted_server_gets_its_port_again() -> None:
             assert await server.start("127.0.0.1", place.port) == place.port
             assert await (await place.client()).ask(message(2, NULL)) == [success(2)]
             await server.close()
+
+
+async def test_a_client_that_asks_is_waited_for_and_one_that_is_silent_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[asyncio.Timeout] = []
+    really = asyncio.timeout
+
+    def timeout(delay: float | None) -> asyncio.Timeout:
+        if delay != SILENCE_S:
+            return really(delay)
+        waits.append(really(None))
+        return waits[-1]
+
+    program = EveryWay()
+    async with serving(program) as place, asyncio.TaskGroup() as tasks:
+        client = await place.client()
+        monkeypatch.setattr(asyncio, "timeout", timeout)
+        deserted = tasks.create_task(place.server.deserted(SILENCE_S))
+        await until(lambda: len(waits) == 1)
+        await client.send(message(1, NULL))
+        await client.reply()
+        waits[-1].reschedule(0)
+        await until(lambda: len(waits) == 2)  # it has asked
+        await client.send(message(2, LATER))
+        await until(lambda: program.later)
+        waits[-1].reschedule(0)
+        await until(lambda: len(waits) == 3)
+        waits[-1].reschedule(0)
+        await until(lambda: len(waits) == 4)  # it still waits for what it asked
+        program.later[0].set_result(b"late")
+        await client.reply()
+        waits[-1].reschedule(0)
+        assert not await deserted
+        monkeypatch.undo()
+        deserted = tasks.create_task(place.server.deserted(SILENCE_S))
+        client.sock.close()
+        assert await deserted
