@@ -6,7 +6,8 @@ from typing import Final
 from hfnfs.disk.ranges import Ranges
 
 # What may be kept elsewhere at a time, before it is synced: more is written faster once than twice.
-LITTLE_BYTES_MAX: Final = 32 * 1024
+# It is as much as 16 writers of pages wait for together.
+LITTLE_BYTES_MAX: Final = 64 * 1024
 LITTLE_PARTS_MAX: Final = 16
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from hfnfs.disk import snapshot, staging
 from hfnfs.disk.schema import Change, Key, PutPiece
+from hfnfs.disk.staged_file import LITTLE_BYTES_MAX
 from hfnfs.disk.state import State
 from hfnfs.errors import HfnfsError
 from hfnfs.nfs3.client import NotOk
@@ -95,7 +96,7 @@ async def test_w8_a_base_that_cannot_be_read_is_an_error_and_not_zeros_here_or_t
 
 # ----------------------------------------------------------------------- durable
 
-MUCH = b"m" * 40_000  # more than is kept in the state
+MUCH = b"m" * (LITTLE_BYTES_MAX + 1)  # more than is kept in the state
 
 
 class HeldSync:

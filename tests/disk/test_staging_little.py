@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from hfnfs.disk import staging as staging_module
+from hfnfs.disk.staged_file import LITTLE_BYTES_MAX
 from hfnfs.disk.staging import Staging
 from hfnfs.errors import CacheUnusable
 from tests.disk.failing import failing
@@ -18,9 +19,9 @@ def test_little_is_taken_once_and_more_than_that_has_to_be_synced(staging: Stagi
     staging.write(7, 1, b"B")
     assert staging.take_little(7) == [(1, b"B")]
     assert staging.unsynced() == [7]
-    staging.write(7, 0, bytes(32 * 1024))
-    assert staging.take_little(7) == [(0, bytes(32 * 1024))]
-    staging.write(7, 0, bytes(32 * 1024 + 1))
+    staging.write(7, 0, bytes(LITTLE_BYTES_MAX))
+    assert staging.take_little(7) == [(0, bytes(LITTLE_BYTES_MAX))]
+    staging.write(7, 0, bytes(LITTLE_BYTES_MAX + 1))
     assert staging.take_little(7) is None
     staging.sync(7)
     assert staging.take_little(7) == []

@@ -14,7 +14,7 @@ from hfnfs.disk.staging import Staging
 from hfnfs.errors import TryLater
 
 FILEIDS = st.sampled_from([1, 2**64 - 1, 0xABCDEF])
-PLACES = st.integers(0, 40_000)
+PLACES = st.integers(0, 80_000)
 SLACK_BYTES = 4 * 4096  # what a file system may add for itself when it writes a file back
 
 

@@ -10,6 +10,7 @@ import pytest
 from hfnfs.disk import staging as staging_module
 from hfnfs.disk.pieces import lost, put_back
 from hfnfs.disk.snapshot import sync_bytes
+from hfnfs.disk.staged_file import LITTLE_BYTES_MAX
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import State
 from hfnfs.remote import ContentId
@@ -24,7 +25,7 @@ from tests.vfs.builders import APPEARANCE
 from tests.vfs.writers import AllExtents, RecordingKeeper
 
 BYTES_MAX = 256 * 1024
-MUCH = b"m" * 40_000  # more than is kept in the state
+MUCH = b"m" * (LITTLE_BYTES_MAX + 1)  # more than is kept in the state
 
 
 class Disk:

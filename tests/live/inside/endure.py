@@ -27,7 +27,7 @@ from tests.live.inside.manifest import manifest, remount
 
 WORKERS = 2
 SIZE_MAX = 300_000
-PIECE_MAX = 40_000
+PIECE_MAX = 80_000
 FILES_MAX = 12
 FINISHED_MAX = 40
 THEIRS = {
