@@ -8,7 +8,7 @@ passed it can be written.
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import reduce
@@ -343,10 +343,10 @@ class PutOutbox:
     def row(self) -> Row:
         """As in its table."""
         e = self.entry
-        sent = json.dumps([[content.key, content.size] for content in e.sent])
+        sent = _packed([[content.key, content.size] for content in e.sent])
         error = e.error[:_ERROR_CHARACTERS_MAX].encode("utf-8", "replace").decode()
         what = e.path, e.kind.value, _signed(e.fileid), *_content_row(e.theirs), sent
-        return (*what, json.dumps(e.moved), e.attempts, e.due_ns, error)
+        return (*what, _packed(e.moved), e.attempts, e.due_ns, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +466,11 @@ def outbox(connection: sqlite3.Connection) -> Iterator[OutboxRecord]:
 def meta(connection: sqlite3.Connection) -> dict[MetaKey, MetaValue]:
     """The single facts that were set."""
     return {MetaKey(key): value for key, value in connection.execute("SELECT * FROM meta")}
+
+
+def _packed(many: Sequence[object]) -> str:
+    """As JSON; nearly always there are none."""
+    return json.dumps(many) if many else "[]"
 
 
 def _signed(number: int) -> int:

@@ -45,24 +45,24 @@ class Keeper:
 
     def _record(self, node: Node) -> NodeRecord:
         look = node.look
-        return NodeRecord(
-            fileid=node.fileid,
-            generation=node.generation,
-            parent=0 if node.parent is None else node.parent.fileid,
-            name=node.name,
-            type=look.type,
-            mode=look.mode,
-            uid=look.uid,
-            gid=look.gid,
-            size=node.size,
-            atime_ns=node.atime_ns,
-            mtime_ns=node.mtime_ns,
-            ctime_ns=node.ctime_ns,
-            target=node.target if isinstance(node, Symlink) else None,
-            content=node.content,
-            verifier=self.verifiers.get(node),
-            home=self._tree.home_of(node),
-            is_local=node in self._local,
+        return NodeRecord(  # by place: by name it takes four times as long, two for each CREATE
+            node.fileid,
+            node.generation,
+            0 if node.parent is None else node.parent.fileid,
+            node.name,
+            look.type,
+            look.mode,
+            look.uid,
+            look.gid,
+            node.size,
+            node.atime_ns,
+            node.mtime_ns,
+            node.ctime_ns,
+            node.target if isinstance(node, Symlink) else None,
+            node.content,
+            self.verifiers.get(node),
+            self._tree.home_of(node),
+            node in self._local,
         )
 
     def _is_needed(self, node: Node) -> bool:

@@ -13,7 +13,6 @@ from hfnfs.errors import (
     EntryExists,
     InvalidArgument,
     IsDirectory,
-    NoEntry,
     NotDirectory,
     NotEmpty,
 )
@@ -265,10 +264,7 @@ class Naming:
 
     def found(self, directory: Node, name: bytes) -> Node | None:
         """What has that name, or that nothing has. Raises NotDirectory, NotYet, ..."""
-        try:
-            return self._tree.lookup(directory, name)
-        except NoEntry:
-            return None
+        return self._tree.find(directory, name)
 
     def _there(self, directory: Node, name: bytes) -> tuple[Directory, Node]:
         """The directory and what has that name in it. Raises NoEntry, NotDirectory, NotYet."""

@@ -108,7 +108,17 @@ class Tree(Shown):
     def lookup(self, directory: Node, name: bytes) -> Node:
         """The node of that name; "." and ".." too (RFC 1813 §3.3.3).
 
-        Raises NotDirectory, NameTooLong, AccessDenied (it cannot be a name), NoEntry, NotYet.
+        Raises NoEntry, and what `find` does.
+        """
+        node = self.find(directory, name)
+        if node is None:
+            raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
+        return node
+
+    def find(self, directory: Node, name: bytes) -> Node | None:
+        """The node of that name, as `lookup`; None where there is no such entry.
+
+        Raises NotDirectory, NameTooLong, AccessDenied (it cannot be a name), NotYet.
         """
         if not isinstance(directory, Directory):
             raise _nameless(directory)
@@ -121,25 +131,22 @@ class Tree(Shown):
                 directory.is_used = True
                 return node
         elif name not in (b".", b".."):
-            return self._lookup_unlisted(directory, name, self._now())
+            return self._find_unlisted(directory, name, self._now())
         if name == b".":
             return directory
         if name == b"..":
             return directory.parent or directory
         require_name(name)
-        raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
+        return None
 
-    def _lookup_unlisted(self, directory: Directory, name: bytes, now: float) -> Node:
+    def _find_unlisted(self, directory: Directory, name: bytes, now: float) -> Node | None:
         """The node of a name where no young listing answers for it."""
         oldest = now - self._ttl_s
         unlisted = directory.listed_at is None
         answered_at = directory.asked.get(name)
         is_answered = unlisted and answered_at is not None and answered_at > oldest
         if is_answered or self._is_ours(directory, name, now):
-            node = directory.children.get(name)
-            if node is None:
-                raise NoEntry(f"{self.path(directory)!r} has no {name!r}")
-            return node
+            return directory.children.get(name)
         require_name(name)
         if unlisted and (
             answered_at is not None or len(directory.asked) < self._lookups_before_listing

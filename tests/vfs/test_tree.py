@@ -197,3 +197,15 @@ def test_paths_begin_below_the_root(clock: SetClock) -> None:
     t.apply_listing(below, listing(file("é")))
     assert t.path(t.root) == ""
     assert t.path(t.lookup(below, "é".encode())) == "d/é"
+
+
+def test_what_is_not_there_is_found_to_be_nothing_where_a_lookup_fails(clock: SetClock) -> None:
+    t = tree(clock, ttl_s=10)
+    t.apply_listing(t.root, listing(file("a")))
+    assert t.find(t.root, b"a") is t.lookup(t.root, b"a")
+    assert t.find(t.root, b"..") is t.root
+    assert t.find(t.root, b"b") is None
+    with pytest.raises(NoEntry):
+        t.lookup(t.root, b"b")
+    with pytest.raises(NameTooLong):
+        t.find(t.root, b"x" * 256)
