@@ -11,6 +11,7 @@ from hfnfs.disk import staging as staging_module
 from hfnfs.disk.schema import Change, Key, MetaKey, OverlayRecord
 from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, RemoteUnavailable
 from hfnfs.vfs.needs import Cloned, Journaled, NotYet, StagingRoom, Synced
+from hfnfs.vfs.node import Node
 from tests.disk.failing import failing
 from tests.transfer.local_disk import BYTES_MAX, MUCH, Disk, a_disk, with_gate
 from tests.until import until
@@ -87,6 +88,34 @@ async def test_who_waits_for_a_file_is_told_why_its_sync_failed_and_others_are_n
         disk.pager.when_met(disk.writing.durable(other), told.append)
         await until(lambda: len(told) == 2)
         assert {type(error) for error in told} == {NoSpace, type(None)}
+
+
+async def test_who_waits_for_a_sync_is_told_if_the_server_ends_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def before() -> None:
+        began.set()
+        assert go_on.wait(100)
+
+    with_gate(monkeypatch, before)
+    told: list[Exception | None] = []
+
+    async def end_while_it_waits(disk: Disk, node: Node) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            disk.pager._tasks = tasks
+            disk.pager.when_met(disk.writing.durable(node), told.append)
+            await until(began.is_set)
+            raise OSError("something else went wrong")
+
+    async with a_disk(tmp_path) as disk:
+        node = disk.file("f")
+        disk.writing.write(node, 0, MUCH)
+        with pytest.raises(ExceptionGroup):
+            await end_while_it_waits(disk, node)
+        assert [type(error) for error in told] == [CacheUnusable]
+        go_on.set()
 
 
 async def test_a_failed_sync_fails_the_commit_until_written_again_and_moves_the_verifier(
