@@ -98,8 +98,12 @@ class Desk:
         restore(self.state.snapshot(), self.means, self.outbox)
 
     def restarted(self) -> "Desk":
-        """A new process over what was kept of this one."""
+        """A new process over what was kept of this one, which ended in order."""
         self.sync()
+        return self.killed()
+
+    def killed(self) -> "Desk":
+        """A new process over what was kept of this one by now."""
         self.staging.close()
         return Desk(self.home, self.hub, self.state)
 

@@ -30,7 +30,7 @@ def test_what_others_changed_is_not_deleted_by_us(made: Made) -> None:
     assert (desk.walk(), desk.wanted()) == ({"a": b"theirs"}, {})
 
 
-def test_what_was_set_aside_is_so_after_a_restart(made: Made) -> None:
+def test_what_was_set_aside_is_so_after_a_crash(made: Made) -> None:
     desk = made(a=b"base", d__b=b"in it")
     desk.do(desk.writing.write, desk.at("a"), 0, b"ours")
     desk.do(desk.naming.rename, *desk.split("d"), *desk.split("e"))
@@ -40,25 +40,23 @@ def test_what_was_set_aside_is_so_after_a_restart(made: Made) -> None:
         desk.aside.set_aside("a", entry(desk, "a")),
         desk.aside.set_directory_aside("e", entry(desk, "e")),
     ]
-    assert not desk.journal._noted  # all was submitted
     new, directory = map(str, paths)
     expected = {
         "a": b"theirs", new: b"ours", "e": b"a file of theirs", directory: None,
         f"{directory}/b": b"in it",
     }  # fmt: skip
     wanted = {new: "put", f"{directory}/b": "put", "d/b": "delete"}
-    assert (desk.walk(), desk.wanted()) == (expected, wanted)
-    desk = desk.restarted()
+    assert desk.wanted() == wanted
+    desk = desk.killed()
     assert (desk.walk(), desk.wanted()) == (expected, wanted)
 
 
-def test_what_gave_way_does_so_after_a_restart(made: Made) -> None:
+def test_what_gave_way_does_so_after_a_crash(made: Made) -> None:
     desk = made(a=b"base")
     desk.do(desk.naming.remove, *desk.split("a"))
     desk.hub["a"] = b"theirs"
     desk.aside.give_way("a", entry(desk, "a"))
-    assert not desk.journal._noted
-    desk = desk.restarted()
+    desk = desk.killed()
     assert (desk.walk(), desk.wanted()) == ({"a": b"theirs"}, {})
 
 
