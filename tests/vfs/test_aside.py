@@ -31,7 +31,7 @@ def test_what_others_changed_is_not_deleted_by_us(made: Made) -> None:
 
 
 def test_what_was_set_aside_is_so_after_a_crash(made: Made) -> None:
-    desk = made(a=b"base", d__b=b"in it")
+    desk = made(a=b"base", d__b=b"in it", d__f__c=b"deeper")
     desk.do(desk.writing.write, desk.at("a"), 0, b"ours")
     desk.do(desk.naming.rename, *desk.split("d"), *desk.split("e"))
     desk.sync()
@@ -41,12 +41,17 @@ def test_what_was_set_aside_is_so_after_a_crash(made: Made) -> None:
         desk.aside.set_directory_aside("e", entry(desk, "e")),
     ]
     new, directory = map(str, paths)
+    assert new.startswith("a.conflict-")
+    assert directory.startswith("e.conflict-")
     expected = {
         "a": b"theirs", new: b"ours", "e": b"a file of theirs", directory: None,
-        f"{directory}/b": b"in it",
+        f"{directory}/b": b"in it", f"{directory}/f": None, f"{directory}/f/c": b"deeper",
     }  # fmt: skip
-    wanted = {new: "put", f"{directory}/b": "put", "d/b": "delete"}
-    assert desk.wanted() == wanted
+    wanted = {
+        new: "put", f"{directory}/b": "put", f"{directory}/f/c": "put",
+        "d/b": "delete", "d/f/c": "delete",
+    }  # fmt: skip
+    assert (set(desk.shown()), desk.wanted()) == (set(expected), wanted)
     desk = desk.killed()
     assert (desk.walk(), desk.wanted()) == (expected, wanted)
 
