@@ -40,7 +40,10 @@ class CallKey(NamedTuple):
     @property
     def mark(self) -> bytes:
         """What tells this call from all others to a server started anew: 16 bytes."""
-        return blake2b(repr(tuple(self)).encode(), digest_size=_DIGEST_BYTES).digest()
+        host, user, *procedure, xid, arguments = self
+        who = host.encode(), -1 if user is None else user
+        call = b"%b %d %d %d %d %b%b" % (*who, *procedure, xid, arguments)
+        return blake2b(call, digest_size=_DIGEST_BYTES).digest()
 
 
 def digest(arguments: memoryview) -> bytes:

@@ -100,3 +100,18 @@ def test_a_reply_larger_than_the_bound_is_sent_and_not_kept() -> None:
     assert not knows(cache, 1)
     remember(cache, 2, bytes(100))
     assert knows(cache, 2)
+
+
+def test_a_mark_tells_a_call_from_all_others_and_is_the_same_for_every_process() -> None:
+    call = key(1)
+    others = [
+        key(2),
+        key(1, user=1),
+        key(1, host="127.0.0.2"),
+        key(1, arguments=b"other"),
+        call._replace(user=None),
+        call._replace(procedure=1, version=32),
+        call._replace(version=2),
+    ]
+    assert len({each.mark for each in (call, *others)}) == 1 + len(others)
+    assert call.mark.hex() == "d08ff28c082dc4401b8124fe4e25d8ef"
