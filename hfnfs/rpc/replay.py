@@ -40,9 +40,9 @@ class CallKey(NamedTuple):
     @property
     def mark(self) -> bytes:
         """What tells this call from all others to a server started anew: 16 bytes."""
-        host, user, *procedure, xid, arguments = self
-        who = host.encode(), -1 if user is None else user
-        call = b"%b %d %d %d %d %b%b" % (*who, *procedure, xid, arguments)
+        host, user, program, version, procedure, xid, arguments = self
+        who = b"%b %d" % (host.encode(), -1 if user is None else user)
+        call = b"%b %d %d %d %b%b" % (who, program, version, procedure, xid, arguments)
         return blake2b(call, digest_size=_DIGEST_BYTES).digest()
 
 
