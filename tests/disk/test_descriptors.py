@@ -104,11 +104,52 @@ def test_a_removed_file_lives_on_for_who_reads_it(
     assert len(os.listdir(staging.path(1).parent)) == 3  # the new one, snapshots, lost+found
 
 
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+def test_the_longest_unused_is_closed_for_one_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = Staging(tmp_path, None, descriptors_max=2)
+    staging.open(())
+    for fileid in (1, 2):
+        staging.write(fileid, 0, b"a")
+        staging.sync(fileid)
+    staging.read(1, 0, 1)
+    staging.write(3, 0, b"a")
+    staging.sync(3)
+    opened_again: list[str] = []
+    really_open = os.open
+
+    def note(path: str, *how: int, **named: int) -> int:
+        opened_again.append(path)
+        return really_open(path, *how, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", note)
+        for fileid in (1, 3, 2):
+            staging.read(fileid, 0, 1)
+    assert opened_again == [f"{2:016x}"]
+    staging.close()
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(os.listdir("/dev/fd"))
-    with opened(tmp_path) as staging:
-        for fileid in range(10):
-            staging.write(fileid, 0, b"a")
-        staging.unlink(staging.set_aside(3, 4, 5))
-        staging.snapshot(1, Ranges([(0, 1)]), 1).discard()
+    staging = Staging(tmp_path, None, descriptors_max=4)
+    staging.open(())
+    for fileid in range(10):  # one is closed for the next
+        staging.write(fileid, 0, b"a")
+        staging.sync(fileid)
+    staging.unlink(staging.set_aside(3, 8, 9))
+    staging.snapshot(1, Ranges([(0, 1)]), 1).discard()
+    os.link(staging.path(0), tmp_path / "other")
+    with pytest.raises(CacheUnusable):
+        staging.read(0, 0, 1)
+    pread = os.pread
+
+    def remove_first(fd: int, count: int, offset: int) -> bytes:
+        staging.unlink(staging.set_aside(7))
+        return pread(fd, count, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", remove_first)
+        assert staging.read(7, 0, 1) == b"a"
+    staging.close()
     assert len(os.listdir("/dev/fd")) == before
