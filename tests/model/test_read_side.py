@@ -275,7 +275,8 @@ class MountAgainstModel(RuleBasedStateMachine):
                 handle = await client.lookup(handle, name)
             names = [entry.name.decode() async for entry in client.readdirplus(handle)]
         except NotOk as error:
-            gone = error.status in (Status.NOENT, Status.NOTDIR)
+            # Stale: it goes between the two, as what a lookup is answered from may be older.
+            gone = error.status in (Status.NOENT, Status.NOTDIR, Status.STALE)
             return None if gone else error.status
         assert len(names) == len(set(names))
         return set(names) - {".", ".."}
