@@ -47,9 +47,8 @@ class Aside:
         self._tree.move(node, home, name)
         new = self._tree.path(node)
         self._outbox.put(new, node, None)
-        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
         self._naming.keep(node, home)
-        self._journal.submit()
+        self._show(home, theirs)
         return new
 
     def set_directory_aside(self, path: str, theirs: RemoteEntry) -> str | None:
@@ -68,9 +67,8 @@ class Aside:
         for file, old in files:
             self._naming.moved(file, old, self._tree.path(file))
         self._ours.local.add(node)
-        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
         self._naming.keep(*(file for file, _ in files), node, home)
-        self._journal.submit()
+        self._show(home, theirs)
         return self._tree.path(node)
 
     def give_way(self, path: str, theirs: RemoteEntry) -> None:
@@ -78,7 +76,7 @@ class Aside:
         self._outbox.forget(path)
         home = self._tree.at(path.rpartition("/")[0])
         if isinstance(home, Directory):
-            self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
+            self._show(home, theirs)
         self._journal.submit()
 
     def show_again(self, file: EarlierFile) -> None:
@@ -100,6 +98,11 @@ class Aside:
         self._tree.stamp(file)
         self._journal.submit()
         self.when_shown_again(path, self._tree.path(file))
+
+    def _show(self, home: Directory, theirs: RemoteEntry) -> None:
+        """Show what is theirs, and submit: all was noted before, so it is kept as one."""
+        self._tree.apply_found(home, theirs.name.encode(), theirs, inf)
+        self._journal.submit()
 
     def _conflict_name(self, home: Directory, name: bytes) -> bytes:
         host = _NOT_IN_A_NAME.sub("-", socket.gethostname())[:40]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from hfnfs.disk.done import DoneCall, MarkDone
 from hfnfs.disk.schema import Change
+from hfnfs.errors import InvalidArgument
 from hfnfs.vfs.needs import Journaled, NotYet
 from hfnfs.vfs.ports import State
 
@@ -41,7 +42,11 @@ class Journal:
         """Send off what was noted; the ticket to wait for, also if that was nothing."""
         if self._noted:
             noted, self._noted = self._noted, []
-            self._ticket = self._state.submit(*noted)
+            try:
+                self._ticket = self._state.submit(*noted)
+            except InvalidArgument:  # a mistake of ours; no reason to leave out the others
+                self._ticket = self._state.submit(*filter(_is_writable, noted))
+                raise
         return self._ticket
 
     def done(self) -> Journaled:
@@ -50,3 +55,11 @@ class Journal:
             self._noted.append(MarkDone(DoneCall(self._done_number, self.call)))
             self._done_number += 1
         return Journaled(self.submit())
+
+
+def _is_writable(change: Change) -> bool:
+    try:
+        change.check()
+    except InvalidArgument:
+        return False
+    return True

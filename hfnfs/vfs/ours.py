@@ -66,16 +66,18 @@ class Ours:
 
     def _is_bare(self, node: Node, asked_at: float) -> bool:
         """Whether it is a directory that holds nothing which the far side does not have."""
-        return (
-            isinstance(node, Directory)
-            and not self._claims.claims(path_of(node), asked_at)
-            and all(
-                self._is_bare(inner, asked_at)
-                if isinstance(inner, Directory)
-                else inner not in self.local
-                for inner in node.children.values()
-            )
-        )
+        if not isinstance(node, Directory):
+            return False
+        below: list[Node] = [node]
+        while below:
+            inner = below.pop()
+            if isinstance(inner, Directory):
+                if self._claims.claims(path_of(inner), asked_at):
+                    return False
+                below += inner.children.values()
+            elif inner in self.local:
+                return False
+        return True
 
     def hold(self, directory: Directory) -> list[Directory]:
         """Show a directory whatever the far side lists, as something in it is ours.

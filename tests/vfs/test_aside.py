@@ -2,6 +2,8 @@
 
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -36,10 +38,12 @@ def test_what_was_set_aside_is_so_after_a_crash(made: Made) -> None:
     desk.do(desk.naming.rename, *desk.split("d"), *desk.split("e"))
     desk.sync()
     desk.hub |= {"a": b"theirs", "e": b"a file of theirs"}
-    new = str(desk.aside.set_aside("a", entry(desk, "a")))
+    with as_one(desk):
+        new = str(desk.aside.set_aside("a", entry(desk, "a")))
     desk = desk.killed()
     desk.walk()
-    directory = str(desk.aside.set_directory_aside("e", entry(desk, "e")))
+    with as_one(desk):
+        directory = str(desk.aside.set_directory_aside("e", entry(desk, "e")))
     assert new.startswith("a.conflict-")
     assert directory.startswith("e.conflict-")
     expected = {
@@ -59,7 +63,8 @@ def test_what_gave_way_does_so_after_a_crash(made: Made) -> None:
     desk = made(a=b"base")
     desk.do(desk.naming.remove, *desk.split("a"))
     desk.hub["a"] = b"theirs"
-    desk.aside.give_way("a", entry(desk, "a"))
+    with as_one(desk):
+        desk.aside.give_way("a", entry(desk, "a"))
     desk = desk.killed()
     assert (desk.walk(), desk.wanted()) == ({"a": b"theirs"}, {})
 
@@ -95,6 +100,14 @@ def test_a_conflict_s_name_is_free_short_enough_and_of_plain_characters(
         made_so_far.add(new)
     assert len(made_so_far) == 12
     assert set(desk.walk()) == {name, *made_so_far}
+
+
+@contextmanager
+def as_one(desk: Desk) -> Iterator[None]:
+    """What is done becomes durable at once: never is a half of it all there is."""
+    before = desk.state.tickets
+    yield
+    assert desk.state.tickets == before + 1
 
 
 def entry(desk: Desk, path: str) -> RemoteEntry:

@@ -283,3 +283,15 @@ def test_all_below_a_directory_is_listed_before_its_files_are_told(side: Side) -
     side.clock.advance(300)
     with pytest.raises(NotYet):
         side.tree.files_below(directory)
+
+
+def test_a_local_directory_gives_way_however_deep_it_is(side: Side) -> None:
+    side.lists()
+    home: Directory = side.root
+    for _ in range(1500):  # more than Python would call within calls
+        inner = side.make("d", FileType.DIR, home)
+        assert isinstance(inner, Directory)
+        side.ours.local.add(inner)
+        home = inner
+    side.lists("d")
+    assert side.tree.lookup(side.root, b"d").look.type is FileType.REG
