@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from hfnfs.host.lifetime import Mounted, stay_mounted, stay_serving
 from hfnfs.host.mount_command import NfsTarget
 from tests.host.stage import BUSY, MOUNTS, UNMOUNTS, Stage
 from tests.until import until
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -71,6 +73,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return stage
 
 
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """No signal is ignored, as it is in what nohup has started."""
+    ignored = [n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def send(number: signal.Signals) -> Callable[[object], None]:
     """A callback of "it is mounted" that sends a signal to this process."""
     return lambda _: os.kill(os.getpid(), number)
@@ -106,7 +119,7 @@ async def test_the_server_says_what_is_mounted_and_the_plan_how(stage: Stage) ->
     assert seen == [NfsTarget(777, "/x", read_only=False, attributes_cached_s=10.0)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_a_signal_unmounts_before_the_server_ends(
     stage: Stage, number: signal.Signals
 ) -> None:
@@ -245,9 +258,9 @@ async def test_a_bare_server_serves_until_a_signal(stage: Stage) -> None:
 
 
 async def test_signals_mean_again_what_they_did_before(stage: Stage) -> None:
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    before = [signal.getsignal(n) for n in SIGNALS]
     await stay_mounted(stage.plan(), Server(stage).serving(), send(signal.SIGTERM))
-    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    after = [signal.getsignal(n) for n in SIGNALS]
     assert after == before
 
 
