@@ -67,8 +67,9 @@ class MountConfig:
     cache_bytes_max: int = 10 * GIB  # block cache on disk, all mounts of the user together
     cache_mode: Literal["block", "file"] = "block"  # file: fetch the rest of what is read, too
     disk_cache: bool = True  # else nothing that is read is written to disk
-    # What reading may hold in memory in all: blocks on their way, and without a disk cache those
-    # that are kept. 64 readers of 20 files at full windows need less than half of it.
+    # What reading may hold in memory in all: blocks on their way in one half, and in the other,
+    # without a disk cache or while its disk takes no more, those that are kept. 64 readers of
+    # 20 files at full windows need less than half of it.
     memory_bytes_max: int = 512 * MIB
     # hf-xet: hf_xet reads Xet content instead of our own reader. It pays where many connections
     # at once do; the first byte comes later.

@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 from hfnfs.clock import Clock
 from hfnfs.config import MountConfig
-from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import CacheLayout, VolumeState, open_cache
 from hfnfs.disk.memory import MemoryCache, MemoryExtents
+from hfnfs.disk.overflow import OverflowingExtents
 from hfnfs.disk.records import Records
 from hfnfs.errors import Forbidden, NotAuthenticated, SourceMissing
 from hfnfs.hub.account import find_account, is_offline
@@ -25,7 +25,7 @@ from hfnfs.transfer.branch import Branch
 from hfnfs.transfer.kept import UNREACHABLE
 from hfnfs.transfer.opening import Opening, Prepare, ReadBy
 
-# Without a disk cache: the rest is for what is on its way in and out.
+# Where there is no disk for them: the rest is for what is on its way in and out.
 _PART_OF_MEMORY_FOR_BLOCKS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Ground:
     """The far side, and the local disk."""
 
     far: FarSide
-    extents: DiskExtents | MemoryExtents
+    extents: OverflowingExtents | MemoryExtents
     state: VolumeState
     blobs: Path | None  # where huggingface_hub keeps the source's
     hashed_blobs: Records
@@ -137,7 +137,7 @@ async def prepared(config: MountConfig, cache: Cache, far: FarSide) -> AsyncIter
     # What is written has to be kept on the disk, wherever that is which is read.
     keeps_state = open_cache(config.cache_dir) if far.takes_changes else cache
     state = await asyncio.to_thread(keeps_state.volume_state, far.identity)
-    extents = cache.extents(cache_bytes_max(config))
+    extents = _extents(config, cache, far.clock)
     try:
         blobs = await asyncio.to_thread(blobs_of, far.source)
         yield Ground(far, extents, state, blobs, cache.hashed_blobs())
@@ -145,8 +145,9 @@ async def prepared(config: MountConfig, cache: Cache, far: FarSide) -> AsyncIter
         await asyncio.to_thread(extents.close)
 
 
-def cache_bytes_max(config: MountConfig) -> int:
-    """What blocks of all contents may take, on disk or in memory."""
-    if config.disk_cache:
-        return config.cache_bytes_max
-    return int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS)
+def _extents(config: MountConfig, cache: Cache, clock: Clock) -> OverflowingExtents | MemoryExtents:
+    """The block cache: on the disk, as far as that takes what is read, or in memory alone."""
+    memory = MemoryExtents(int(config.memory_bytes_max * _PART_OF_MEMORY_FOR_BLOCKS))
+    if isinstance(cache, MemoryCache):
+        return memory
+    return OverflowingExtents(cache.blocks, config.cache_bytes_max, memory, clock)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from hfnfs.app.changing import Begun
-from hfnfs.app.ground import Ground, cache_bytes_max
+from hfnfs.app.ground import Ground
 from hfnfs.config import MountConfig
 from hfnfs.remote import Feed, Remote
 from hfnfs.transfer.blobs import BlobRemote
@@ -91,7 +91,8 @@ class Reading:
             clock=clock,
             tripwires=self.volume.data.tripwires,
         )
-        whole = WholeFiles(fetcher, extents, cache_bytes_max(config), tasks)
+        kept = self.ground.extents
+        whole = WholeFiles(fetcher, extents, lambda: kept.bytes_max, tasks)
         if config.cache_mode == "file":
             return EveryFile(whole)
         return Foresight(whole, extents, tasks, clock=clock, linger_s=config.read_ahead_linger_s)

@@ -105,7 +105,7 @@ class MountOptions:
     ] = None  # fmt: skip
     memory_limit: Annotated[
         int | None, typer.Option(parser=parse_size, metavar="SIZE", help="what reading may hold in "
-        "memory (default: 512M)")
+        "memory: half for what is on its way, half for what no disk can keep (default: 512M)")
     ] = None  # fmt: skip
     reader: Annotated[
         Reader | None, typer.Option(help="who reads Xet content: hfnfs itself or hf_xet (default: "

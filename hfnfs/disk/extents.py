@@ -60,16 +60,20 @@ class DiskExtents:
         number = start // SEGMENT_BYTES
         segment = self._open.get((content.key, content.size, number))
         if segment is None:
-            return None if start < end else _NOTHING
+            return self._read_elsewhere(content, start, end) if start < end else _NOTHING
         base = number * SEGMENT_BYTES
-        start -= base
-        end -= base
-        if end > SEGMENT_BYTES:
-            return read_across(partial(self.read, content), base + start, base + end, SEGMENT_BYTES)
-        if segment.good.find(0, start // BLOCK_BYTES, -(-end // BLOCK_BYTES)) >= 0:
-            return None
+        first = start - base
+        last = end - base
+        if last > SEGMENT_BYTES:
+            return read_across(partial(self.read, content), start, end, SEGMENT_BYTES)
+        if segment.good.find(0, first // BLOCK_BYTES, -(-last // BLOCK_BYTES)) >= 0:
+            return self._read_elsewhere(content, start, end)
         segment.used = True
-        return segment.view[start:end]
+        return segment.view[first:last]
+
+    def _read_elsewhere(self, content: ContentId, start: int, end: int) -> memoryview | None:
+        """What is not at hand here, for who keeps bytes in another place too."""
+        return None
 
     def has(self, content: ContentId, start: int, end: int) -> bool:
         """Whether all of [start, end) is present, perhaps unchecked."""

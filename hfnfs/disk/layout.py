@@ -22,7 +22,6 @@ from typing import Final
 from blake3 import blake3
 
 from hfnfs.disk.errors import disk_errors
-from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.names import KeptNames, KnownSources
 from hfnfs.disk.records import DiskRecords, Records
 from hfnfs.errors import CacheUnusable
@@ -72,10 +71,6 @@ class CacheLayout:
     def hashed_blobs(self) -> Records:
         """Which hash blobs of other programs were found to have."""
         return DiskRecords(self.root / "hashed")
-
-    def extents(self, bytes_max: int) -> DiskExtents:
-        """The block cache, with its bound."""
-        return DiskExtents(self.blocks, bytes_max)
 
     def volume_state(self, source: str) -> VolumeState:
         """The state of `source` (its canonical identity), made at the first call.

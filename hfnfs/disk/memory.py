@@ -50,10 +50,6 @@ class MemoryCache:
         """Which hash blobs of other programs were found to have."""
         return self._hashed
 
-    def extents(self, bytes_max: int) -> "MemoryExtents":
-        """The block cache, with its bound."""
-        return MemoryExtents(bytes_max)
-
     def volume_state(self, source: str) -> VolumeState:
         """A state for this mount alone."""
         return passing_state(source)
@@ -95,6 +91,11 @@ class MemoryExtents:
         self._slabs: dict[_Key, _Slab] = {}  # passed over longest ago first
         self._pins: Counter[_Key] = Counter()
         self._lock = threading.Lock()
+
+    @property
+    def bytes_max(self) -> int:
+        """The budget."""
+        return self._bytes_max
 
     @property
     def bytes_kept(self) -> int:
@@ -195,6 +196,12 @@ class MemoryExtents:
     def tidy(self) -> None:
         """Nothing to do: no other process waits for what is kept here."""
 
+    def drop_unread(self) -> None:
+        """Let go of what was not read since the last call, pins excepted."""
+        with self._lock:
+            for key in list(self._slabs):
+                self._pass_over(key)
+
     def close(self) -> None:
         """Let go of everything; views that were given out stay valid."""
         with self._lock:
@@ -206,14 +213,18 @@ class MemoryExtents:
         if self.bytes_kept <= self._bytes_max:
             return
         for key in list(self._slabs) * 2:
-            slab = self._slabs.get(key)
-            if slab is None or key in self._pins:
-                continue
-            del self._slabs[key]
-            if slab.is_used:
-                slab.is_used = False
-                self._slabs[key] = slab
-            else:
-                self._blocks -= slab.block_count
-                if self.bytes_kept <= self._bytes_max:
-                    return
+            self._pass_over(key)
+            if self.bytes_kept <= self._bytes_max:
+                return
+
+    def _pass_over(self, key: _Key) -> None:
+        """Let it go if it was not used since it was last passed over, unless it is pinned."""
+        slab = self._slabs.get(key)
+        if slab is None or key in self._pins:
+            return
+        del self._slabs[key]
+        if slab.is_used:
+            slab.is_used = False
+            self._slabs[key] = slab
+        else:
+            self._blocks -= slab.block_count

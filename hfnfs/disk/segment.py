@@ -16,6 +16,7 @@ Views of an unlinked file stay valid. Writing and checking go through the descri
 a hole of a mapping on a full tmpfs is a SIGBUS too.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -48,13 +49,14 @@ class Segment:
     belong to the owner of the table of open segments.
     """
 
-    __slots__ = ("_fd", "blocks", "good", "length", "used", "users", "view")
+    __slots__ = ("_fd", "_wrong", "blocks", "good", "length", "used", "users", "view")
 
     def __init__(self, fd: int, length: int) -> None:
         self._fd = fd
         self.length = length  # bytes of content in it
         self.blocks = -(-length // BLOCK_BYTES)
         self.good = bytearray(self.blocks)
+        self._wrong: set[int] = set()  # blocks; the disk may not let their records be cleared
         self.users = 0  # threads that work with the descriptor just now
         self.used = False  # read from since it was last touched
         mapping = mmap.mmap(fd, HEADER_BYTES + length, prot=mmap.PROT_READ)
@@ -65,7 +67,10 @@ class Segment:
         if self.good.find(0, first, last) < 0:
             return [True] * (last - first)
         records = self._records(first, last)
-        return [record != 0 or self.good[first + i] == 1 for i, record in enumerate(records)]
+        return [
+            self.good[block] == 1 or (record != 0 and block not in self._wrong)
+            for block, record in enumerate(records, first)
+        ]
 
     def write(self, first: int, data: memoryview) -> None:
         """Keep the bytes of whole blocks from `first` on; good ones are left alone."""
@@ -97,19 +102,24 @@ class Segment:
         That also brings them into memory. A block whose bytes are wrong becomes absent.
         """
         for block, record in enumerate(self._records(first, last), first):
-            if not record or self.good[block]:
+            if not record or self.good[block] or block in self._wrong:
                 continue
             start = block * BLOCK_BYTES
             size = min(BLOCK_BYTES, self.length - start)
             if _checksum(os.pread(self._fd, size, HEADER_BYTES + start)) == record:
                 self.good[block] = 1
             else:
+                self._wrong.add(block)
                 _pwrite_all(self._fd, bytes(_RECORD.size), block * _RECORD.size)
 
     def touch(self) -> None:
         """Tell the evictors of all processes that this segment is in use."""
         self.used = False
-        os.utime(self._fd)
+        try:
+            os.utime(self._fd)
+        except OSError as error:
+            if error.errno != errno.EROFS:  # then nobody can evict it
+                raise
 
     def is_unlinked(self) -> bool:
         """Whether the file has lost its name, so that nobody else will ever see it."""

@@ -63,7 +63,7 @@ class Fetcher:
         self._windows = Windows(config.window_bytes_min, config.window_bytes_max)
         self._clock = clock
         self._tripwires = tripwires
-        # The other half is for the blocks themselves, where there is no disk to keep them.
+        # The other half is for the blocks themselves, where no disk keeps them.
         self.room = Room(config.fetches_in_flight_max, config.memory_bytes_max // 2)
         self._routes: dict[ContentId, _Route] = {}  # longest quiet first
         self._flying: dict[Flight, asyncio.Task[Exception | None]] = {}

@@ -38,11 +38,15 @@ class WholeFiles:
     """Brings what is asked for, and the rest of the files that are wanted."""
 
     def __init__(
-        self, fetcher: Bringer, extents: Extents, bytes_max: int, tasks: asyncio.TaskGroup
+        self,
+        fetcher: Bringer,
+        extents: Extents,
+        bytes_max: Callable[[], int],
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._fetcher = fetcher
         self._extents = extents
-        self._bytes_max = bytes_max  # of the cache: what is larger would push itself out
+        self._bytes_max = bytes_max  # of the cache just now: what is larger would push itself out
         self._tasks = tasks
         self._waiting: dict[ContentId, GoesOn] = {}
         self._walked: set[ContentId] = set()
@@ -63,7 +67,7 @@ class WholeFiles:
 
     def want(self, content: ContentId, goes_on: GoesOn = lambda: True) -> None:
         """Fetch the rest of it when there is time, for as long as `goes_on` says so."""
-        if content in self._walked or content in self._waiting or content.size > self._bytes_max:
+        if content in self._walked or content in self._waiting or not self._fits(content):
             return
         self._waiting[content] = goes_on
         if len(self._waiting) > _WAITING_MAX:
@@ -93,13 +97,16 @@ class WholeFiles:
             if await asyncio.to_thread(self._extents.has, content, start, end):
                 continue
             await self._give_way()
-            if not goes_on():
+            if not goes_on() or not self._fits(content):
                 return
             self._extents.pin(content, start, end)
             try:
                 await self._fetcher.bring(content, start, end)
             finally:
                 self._extents.unpin(content, start, end)
+
+    def _fits(self, content: ContentId) -> bool:
+        return content.size <= self._bytes_max()
 
     async def _give_way(self) -> None:
         try:

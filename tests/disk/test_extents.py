@@ -1,6 +1,5 @@
 import errno
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -455,18 +454,6 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, bytes_left: int, code: int) -> No
         return written
 
     monkeypatch.setattr(os, "pwrite", pwrite_until_full)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine lets us mount no tmpfs")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_disk_that_is_really_full_is_no_space_and_what_is_there_reads(small_disk: Path) -> None:

@@ -1,11 +1,14 @@
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from hfnfs.config import BLOCK_BYTES, GIB, MIB, MountConfig
 from hfnfs.disk.extents import DiskExtents
+from hfnfs.disk.memory import MemoryExtents
+from hfnfs.disk.overflow import OverflowingExtents
 from hfnfs.errors import RemoteUnavailable
 from hfnfs.transfer.fetch import Fetcher
 from hfnfs.transfer.listings import Listings
@@ -14,6 +17,7 @@ from hfnfs.vfs.data import Data
 from hfnfs.vfs.needs import Extent, Listed, Named, NotYet, Pager, Resident
 from hfnfs.vfs.node import Node
 from hfnfs.vfs.tree import Freshness, Tree
+from tests.disk.failing import CacheDisk
 from tests.fakes.clock import FakeClock
 from tests.fakes.remote import FakeRemote, Pattern
 from tests.until import until
@@ -69,6 +73,12 @@ def extents(tmp_path: Path) -> Iterator[DiskExtents]:
     made.close()
 
 
+@pytest.fixture
+def cache_disk(monkeypatch: pytest.MonkeyPatch) -> CacheDisk:
+    """What the block cache writes to, with room."""
+    return CacheDisk(monkeypatch)
+
+
 async def test_a_read_is_met_and_then_a_hit(extents: DiskExtents, tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         mount = Mount(extents, tmp_path, tasks)
@@ -111,6 +121,42 @@ async def test_a_corrupt_block_is_fetched_again(extents: DiskExtents, tmp_path: 
         assert data == Pattern(SIZE)[0:MIB]
         assert met == [Resident, Extent]
         assert mount.remote.opened == [("f", 2 * BLOCK_BYTES, 3 * BLOCK_BYTES)]
+    again.close()
+
+
+async def test_a_read_of_bytes_on_the_disk_and_in_memory_is_met(
+    extents: DiskExtents, tmp_path: Path, cache_disk: CacheDisk
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        mount = Mount(extents, tmp_path, tasks)
+        await mount.read(await mount.node(), 0, 3 * BLOCK_BYTES)
+    extents.close()
+    memory = MemoryExtents(2 * BLOCK_BYTES)
+    again = OverflowingExtents(tmp_path / "blocks", GIB, memory, FakeClock())
+    cache_disk.fill()
+    async with asyncio.TaskGroup() as tasks:
+        mount = Mount(again, tmp_path, tasks)
+        node = await mount.node()
+        async with mount.pager.meet(Extent(mount.remote.content("f"), 0, MIB)):
+            assert again.has(mount.remote.content("f"), 0, MIB)
+            assert mount.remote.opened == [("f", 3 * BLOCK_BYTES, MIB)]
+            data, met = await mount.read(node, 0, MIB)
+            assert data == Pattern(SIZE)[0:MIB]
+            assert met == [Resident]
+            assert memory.bytes_kept == MIB - 3 * BLOCK_BYTES  # pinned, beyond the bound
+        assert memory.bytes_kept <= 2 * BLOCK_BYTES
+        # Each round's bytes stay for the next, however little can be kept.
+        async with AsyncExitStack() as pinned:
+            for offset in range(0, SIZE - MIB, MIB // 2):
+                for _ in range(3):
+                    try:
+                        data = bytes(mount.data.read(node, offset, MIB)[0])
+                        break
+                    except NotYet as not_yet:
+                        await pinned.enter_async_context(mount.pager.meet(not_yet.need))
+                assert data == Pattern(SIZE)[offset : offset + MIB]
+    assert not again._pins
+    assert not memory._pins
     again.close()
 
 

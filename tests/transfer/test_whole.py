@@ -48,7 +48,8 @@ class Side:
     def __init__(self, tasks: asyncio.TaskGroup, bytes_max: int = 1 << 30) -> None:
         self.extents = MemoryExtents(1 << 30)
         self.fetcher = FakeFetcher(self.extents)
-        self.files = WholeFiles(self.fetcher, self.extents, bytes_max, tasks)
+        self.bytes_max = bytes_max
+        self.files = WholeFiles(self.fetcher, self.extents, lambda: self.bytes_max, tasks)
         self.whole = EveryFile(self.files)
 
     def has(self, wanted: ContentId) -> bool:
@@ -149,4 +150,15 @@ async def test_what_is_no_longer_wanted_is_not_walked_to_its_end() -> None:
     async with asyncio.TaskGroup() as tasks:
         side = Side(tasks)
         side.files.want(content(1), lambda: next(steps))
+    assert side.fetcher.asked == [(1, 0, STEP_BYTES)]
+
+
+async def test_one_that_the_cache_cannot_take_any_more_is_not_walked_to_its_end() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        side = Side(tasks)
+        side.fetcher.gate.clear()
+        side.files.want(content(1))
+        await until(lambda: side.fetcher.inside)
+        side.bytes_max = SIZE - 1
+        side.fetcher.gate.set()
     assert side.fetcher.asked == [(1, 0, STEP_BYTES)]
