@@ -18,8 +18,9 @@ from hfnfs.app.ground import FarSide, Ground
 from hfnfs.app.running import serving
 from hfnfs.clock import Clock
 from hfnfs.config import MountConfig
-from hfnfs.disk.extents import DiskExtents
 from hfnfs.disk.layout import open_cache
+from hfnfs.disk.memory import MemoryExtents
+from hfnfs.disk.overflow import OverflowingExtents
 from hfnfs.disk.schema import Change, Key
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import State
@@ -157,7 +158,7 @@ class WriteMount:
     @asynccontextmanager
     async def _ground(self) -> AsyncIterator[Ground]:
         cache = open_cache(self._home)
-        extents = DiskExtents(cache.blocks, 1 << 30)
+        extents = OverflowingExtents(cache.blocks, 1 << 30, MemoryExtents(1 << 30), self._clock)
         async with Http(self._clock) as http:
             far = FarSide(
                 clock=self._clock,
