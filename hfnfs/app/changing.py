@@ -19,7 +19,7 @@ from hfnfs.app.status import ToldConflicts
 from hfnfs.app.tree import grown
 from hfnfs.config import MountConfig
 from hfnfs.disk.pieces import lost, never_made, put_back
-from hfnfs.disk.schema import MetaKey
+from hfnfs.disk.schema import MetaKey, SetOverlay
 from hfnfs.disk.staging import Staging
 from hfnfs.disk.state import Snapshot, State
 from hfnfs.errors import CacheUnusable
@@ -63,7 +63,8 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
         known = [overlay.fileid for overlay in snapshot.overlays]
         is_new = MetaKey.WRITE_VERIFIER not in snapshot.meta  # somebody may have taken the old one
         swept = await asyncio.to_thread(partial(staging.open, known, may_lack=is_new))
-        overlays = never_made(snapshot.overlays, swept.missing)
+        emptied = {each.fileid: each for each in never_made(snapshot.overlays, swept.missing)}
+        overlays = tuple(emptied.get(each.fileid, each) for each in snapshot.overlays)
         gone = lost(overlays, snapshot.pieces, swept.missing)
         if gone:
             raise CacheUnusable(
@@ -71,6 +72,8 @@ async def kept(config: MountConfig, ground: Ground) -> AsyncIterator[Kept]:
                 "may lack are gone; put them back, or move the directory above away"
             )
         await asyncio.to_thread(put_back, staging, snapshot.pieces, known)
+        for overlay in emptied.values():
+            state.submit(SetOverlay(overlay))
         yield Kept(state, staging, replace(snapshot, overlays=overlays))
     finally:
         try:

@@ -23,19 +23,16 @@ def lost(
     ]
 
 
-def never_made(
-    overlays: Iterable[OverlayRecord], missing: Collection[int]
-) -> tuple[OverlayRecord, ...]:
-    """The overlays, empty where the power failed before a copy had its name.
+def never_made(overlays: Iterable[OverlayRecord], missing: Collection[int]) -> list[OverlayRecord]:
+    """What to take, empty, for overlays of copies whose names the power took.
 
     Nobody was told that there is one (LINK), and the bytes are where they were copied from.
     """
-    return tuple(
+    return [
         OverlayRecord(overlay.fileid, Ranges(), 0, overlay.version)
-        if overlay.is_loose and overlay.fileid in missing
-        else overlay
         for overlay in overlays
-    )
+        if overlay.is_loose and overlay.fileid in missing
+    ]
 
 
 def put_back(staging: Staging, pieces: Iterable[PieceRecord], known: Collection[int]) -> None:

@@ -285,6 +285,9 @@ async def test_a_link_that_was_being_made_when_the_power_failed_does_not_stand_i
     with closing(sqlite3.connect(bucket.volume / "state.db", isolation_level=None)) as database:
         database.execute("UPDATE overlay SET is_loose = 1 WHERE fileid = ?", (signed(fileid),))
     (bucket.volume / "staging" / f"{fileid:016x}").unlink()
+    async with bucket.in_a_process() as mount:
+        assert await mount.tree() == {"file": BIG, "link": b""}
+        await mount.client.write(await mount.at("link"), 0, b"never synced")
     async with bucket.mounted() as mount:
         assert await mount.tree() == {"file": BIG, "link": b""}
         await mount.drained()

@@ -30,17 +30,15 @@ from hfnfs.nfs3.status import Status
 from hfnfs.nfs3.types import DirOpArgs, Sattr3, TimeHow
 from hfnfs.nfs3.writing import COMMIT_ARGS, WRITE_ARGS, CommitArgs, Stable, WriteArgs
 from hfnfs.rpc.client import encode_call
-from hfnfs.rpc.message import AuthSys
 from hfnfs.rpc.server import RpcServer
 from hfnfs.rpc.xdr import encode
 from hfnfs.vfs.needs import Journaled, Need
 from tests.nfs3.changes import Changes
 from tests.nfs3.desk import NUMBER_OF, Desk
-from tests.nfs3.wire import Wire, reply_of, status_of
+from tests.nfs3.wire import ROOT, Wire, reply_of, status_of
 
 NO_CHANGE = (TimeHow.DONT_CHANGE, None)
 PLAIN = Sattr3(0o644, None, None, None, NO_CHANGE, NO_CHANGE)
-ROOT = AuthSys(1, b"box", 0, 0, [])
 
 
 def calls(root: bytes, file: bytes) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """A volume's writing on a real staging directory and a real state."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from hfnfs.vfs.node import FileType, Node
 from hfnfs.vfs.tree import Freshness, Tree
 from hfnfs.vfs.writing import Bounds, Writing
 from tests.fakes.clock import FakeClock
+from tests.until import PATIENCE_S
 from tests.vfs.builders import APPEARANCE
 from tests.vfs.writers import AllExtents, RecordingKeeper
 
@@ -100,6 +102,18 @@ def with_gate(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> No
         sync(fd)
 
     monkeypatch.setattr(staging_module, "sync_bytes", gated)
+
+
+def held_syncs(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let syncs wait: an event that one has begun, and one that lets them go on."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def before() -> None:
+        began.set()
+        assert go_on.wait(PATIENCE_S)
+
+    with_gate(monkeypatch, before)
+    return began, go_on
 
 
 def lose_the_power(home: Path) -> None:

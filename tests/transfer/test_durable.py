@@ -13,7 +13,7 @@ from hfnfs.errors import CacheUnusable, HfnfsError, NoSpace, RemoteUnavailable
 from hfnfs.vfs.needs import Cloned, Journaled, NotYet, StagingRoom, Synced
 from hfnfs.vfs.node import Node
 from tests.disk.failing import failing
-from tests.transfer.local_disk import BYTES_MAX, MUCH, Disk, a_disk, with_gate
+from tests.transfer.local_disk import BYTES_MAX, MUCH, Disk, a_disk, held_syncs, with_gate
 from tests.until import until
 
 
@@ -93,13 +93,7 @@ async def test_who_waits_for_a_file_is_told_why_its_sync_failed_and_others_are_n
 async def test_who_waits_for_a_sync_is_told_if_the_server_ends_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
-
-    def before() -> None:
-        began.set()
-        assert go_on.wait(100)
-
-    with_gate(monkeypatch, before)
+    began, go_on = held_syncs(monkeypatch)
     told: list[Exception | None] = []
 
     async def end_while_it_waits(disk: Disk, node: Node) -> None:
@@ -147,13 +141,7 @@ def _records(disk: Disk) -> list[OverlayRecord]:
 async def test_a_file_that_is_given_up_during_its_sync_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
-
-    def before() -> None:
-        began.set()
-        assert go_on.wait(100)
-
-    with_gate(monkeypatch, before)
+    began, go_on = held_syncs(monkeypatch)
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
         disk.writing.write(node, 0, MUCH)

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from hfnfs.errors import CacheUnusable
 from hfnfs.transfer import durable as durable_module
 from hfnfs.vfs.needs import Cloned, Synced
 from tests.disk.failing import failing
-from tests.transfer.local_disk import MUCH, a_disk, lose_the_power, with_gate
+from tests.transfer.local_disk import MUCH, a_disk, held_syncs, lose_the_power
 from tests.until import until
 
 
@@ -60,17 +59,11 @@ async def test_what_was_synced_is_held_no_more_and_never_put_over_newer_bytes(
 async def test_what_comes_while_a_file_is_synced_is_still_held_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
-
-    def before() -> None:
-        began.set()
-        assert go_on.wait(100)
-
     async with a_disk(tmp_path) as disk:
         node = disk.file("f")
         disk.writing.write(node, 0, b"old")
         await disk.commit(node)
-        with_gate(monkeypatch, before)
+        began, go_on = held_syncs(monkeypatch)
         disk.writing.when_unsynced(Synced(0))
         await until(began.is_set)
         disk.writing.write(node, 0, b"new")
